@@ -1,0 +1,343 @@
+"""Data packs: a folder with ``pack.toml`` and CSV tables, found by kind, region and date."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+SHIPPED_PACKS = PROJECT_ROOT / "data"
+MANIFEST_NAME = "pack.toml"
+ACTIVE_NAME = "active.toml"
+FORMAT = 1
+
+Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+class PackError(Exception):
+    """A pack cannot be read, checked or found; ``faults`` lists every reason in Chinese."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("；".join(faults))
+        self.faults = faults
+
+
+class TableManifest(BaseModel):
+    """One CSV table of a pack: its file, content hash, number of rows and key columns."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.csv$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    rows: Annotated[int, Field(ge=0)]
+    key: tuple[str, ...] = ()
+
+
+class Manifest(BaseModel):
+    """What a pack is, who published its facts, and when and where it holds.
+
+    ``region`` is the leading digits of an administrative division code (``45`` = 广西), empty for
+    the whole country. ``effective_from``/``effective_to`` are inclusive discharge dates.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Annotated[int, Field(ge=1, le=FORMAT)] = FORMAT
+    id: Identifier
+    kind: Identifier
+    name: str
+    publisher: str
+    document: str
+    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$")]
+    region: Annotated[str, Field(pattern=r"^[0-9]{0,6}$")] = ""
+    effective_from: date | None = None
+    effective_to: date | None = None
+    note: str = ""
+    requires: Mapping[str, str] = {}
+    """What the pack stands on, by kind: ``{"icd10": "icd10-nhsa-2.0"}``."""
+    parameters: Mapping[str, str | int | float | bool] = {}
+    tables: Mapping[str, TableManifest]
+
+
+class PackRef(msgspec.Struct, frozen=True):
+    """The name a result gives to a pack that it used; ``sha256`` is the hash of the manifest."""
+
+    kind: str
+    id: str
+    version: str
+    name: str
+    publisher: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """An installed pack: its manifest and the folder that holds its tables."""
+
+    manifest: Manifest
+    folder: Path
+    sha256: str
+
+    @classmethod
+    def load(cls, folder: Path) -> Pack:
+        """Read the manifest in ``folder``; tables are read when asked for. Raises PackError."""
+        path = folder / MANIFEST_NAME
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            raise PackError(f"{path}：无法读取数据包清单（{error.strerror}）") from error
+        try:
+            manifest = Manifest.model_validate(tomllib.loads(raw.decode("utf-8")))
+        except UnicodeDecodeError as error:
+            raise PackError(f"{path}：清单不是 UTF-8 编码") from error
+        except tomllib.TOMLDecodeError as error:
+            raise PackError(f"{path}：清单不是有效的 TOML（{error}）") from error
+        except ValidationError as error:
+            raise PackError(
+                *(
+                    f"{path}：{'.'.join(str(part) for part in fault['loc'])} 不符合要求（{fault['msg']}）"
+                    for fault in error.errors()
+                )
+            ) from error
+        return cls(manifest, folder, hashlib.sha256(raw).hexdigest())
+
+    @property
+    def id(self) -> str:
+        return self.manifest.id
+
+    @property
+    def kind(self) -> str:
+        return self.manifest.kind
+
+    @property
+    def ref(self) -> PackRef:
+        m = self.manifest
+        return PackRef(m.kind, m.id, m.version, m.name, m.publisher, self.sha256)
+
+    def table_path(self, table: str) -> Path:
+        """Where the CSV of ``table`` lies. Raises PackError for a table the pack does not have."""
+        entry = self.manifest.tables.get(table)
+        if entry is None:
+            raise PackError(f"数据包 {self.id} 没有数据表 {table}")
+        return self.folder / entry.file
+
+    def rows(self, table: str) -> list[dict[str, str]]:
+        """The rows of ``table`` in file order, every value a string. Raises PackError."""
+        path = self.table_path(table)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PackError(f"{path}：无法读取（{error}）") from error
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+
+    def verify(self) -> list[str]:
+        """Every way in which the tables differ from the manifest; empty when all is well."""
+        faults = []
+        for name, entry in self.manifest.tables.items():
+            path = self.folder / entry.file
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                faults.append(f"{path}：无法读取（{error.strerror}）")
+                continue
+            if hashlib.sha256(content).hexdigest() != entry.sha256:
+                faults.append(f"{path}：内容与清单中的 sha256 不一致，文件被改动或不完整")
+                continue
+            rows = self.rows(name)
+            if len(rows) != entry.rows:
+                faults.append(f"{path}：清单写 {entry.rows} 行，实有 {len(rows)} 行")
+        return faults
+
+
+class PackStore:
+    """The packs of this installation: those shipped, and those a hospital imported.
+
+    ``shipped`` is read-only. ``site`` holds ``<id>/<version>/pack.toml`` for each import and
+    ``active.toml`` (id = "version"), which is replaced atomically. Without an entry there, the
+    version of an id that holds is the one that was published last.
+    """
+
+    def __init__(self, shipped: Path = SHIPPED_PACKS, site: Path | None = None) -> None:
+        self.shipped = shipped
+        self.site = site
+        found: dict[tuple[str, str], Pack] = {}
+        for root in (shipped, site):
+            if root is None or not root.is_dir():
+                continue
+            for path in sorted(root.rglob(MANIFEST_NAME)):
+                if any(part.startswith(".") for part in path.relative_to(root).parts):
+                    continue
+                pack = Pack.load(path.parent)
+                found[pack.id, pack.manifest.version] = pack
+        self._packs = found
+        self._active = self._read_active()
+
+    def _read_active(self) -> dict[str, str]:
+        if self.site is None:
+            return {}
+        path = self.site / ACTIVE_NAME
+        if not path.is_file():
+            return {}
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise PackError(f"{path}：不是有效的 TOML（{error}）") from error
+        return {key: str(value) for key, value in content.items()}
+
+    def all(self) -> list[Pack]:
+        """Every installed pack, by kind, id and version."""
+        return sorted(self._packs.values(), key=lambda p: (p.kind, p.id, _version_key(p.manifest.version)))
+
+    def versions(self, pack_id: str) -> list[Pack]:
+        """The installed versions of one pack, oldest first."""
+        return [pack for pack in self.all() if pack.id == pack_id]
+
+    def get(self, pack_id: str, version: str | None = None) -> Pack:
+        """The active version of a pack, or the version asked for. Raises PackError."""
+        versions = self.versions(pack_id)
+        if not versions:
+            known = "、".join(sorted({pack.id for pack in self.all()}))
+            raise PackError(f"没有数据包 {pack_id}；已安装的有：{known}")
+        wanted = version or self._active.get(pack_id)
+        if wanted is None:
+            return versions[-1]
+        for pack in versions:
+            if pack.manifest.version == wanted:
+                return pack
+        known = "、".join(pack.manifest.version for pack in versions)
+        raise PackError(f"数据包 {pack_id} 没有版本 {wanted}；已安装的版本：{known}")
+
+    def is_active(self, pack: Pack) -> bool:
+        return self.get(pack.id).manifest.version == pack.manifest.version
+
+    def active(self, kind: str) -> list[Pack]:
+        """The active pack of every id of ``kind``."""
+        ids = sorted({pack.id for pack in self._packs.values() if pack.kind == kind})
+        return [self.get(pack_id) for pack_id in ids]
+
+    def pack_for(self, kind: str, region: str = "", on: date | None = None) -> Pack:
+        """The active pack of ``kind`` that holds in ``region`` on ``on``. Raises PackError.
+
+        The most specific region wins, then the pack that came into force last. ``on`` is the
+        discharge date; None means no date restriction.
+        """
+        candidates = [
+            pack
+            for pack in self.active(kind)
+            if region.startswith(pack.manifest.region) and _in_force(pack.manifest, on)
+        ]
+        if not candidates:
+            where = f"地区 {region}" if region else "全国"
+            when = f"、出院日期 {on.isoformat()}" if on else ""
+            raise PackError(f"没有适用于{where}{when}的 {kind} 数据包；请用 qingdan packs import 导入")
+        return max(
+            candidates,
+            key=lambda pack: (len(pack.manifest.region), pack.manifest.effective_from or date.min, pack.id),
+        )
+
+    def activate(self, pack_id: str, version: str) -> Pack:
+        """Make ``version`` the one in use, atomically. Raises PackError and changes nothing."""
+        if self.site is None:
+            raise PackError("没有本院数据包目录，不能切换版本；请设置 QINGDAN_HOME")
+        pack = self.get(pack_id, version)
+        faults = pack.verify()
+        if faults:
+            raise PackError(*faults)
+        chosen = {**self._active, pack_id: version}
+        lines = "".join(f'"{key}" = "{value}"\n' for key, value in sorted(chosen.items()))
+        self.site.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.site / ACTIVE_NAME, lines.encode())
+        self._active = chosen
+        return pack
+
+
+def _version_key(version: str) -> tuple[tuple[int, str], ...]:
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"[._-]", version))
+
+
+def _in_force(manifest: Manifest, on: date | None) -> bool:
+    if on is None:
+        return True
+    starts, ends = manifest.effective_from, manifest.effective_to
+    return (starts is None or starts <= on) and (ends is None or on <= ends)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` beside ``path``, flush it to the disk, then put it in its place."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_pack(
+    folder: Path,
+    fields: Mapping[str, object],
+    tables: Mapping[str, tuple[Sequence[str], Sequence[str], Iterable[Sequence[str]]]],
+) -> Pack:
+    """Write a pack into the new ``folder``: manifest ``fields``, and per table (columns, key, rows).
+
+    Rows are written as they come. The same input gives the same bytes. Raises PackError.
+    """
+    folder.mkdir(parents=True, exist_ok=False)
+    entries = {}
+    for name, (columns, key, rows) in tables.items():
+        buffer = io.StringIO(newline="")
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(columns)
+        count = 0
+        for row in rows:
+            writer.writerow(row)
+            count += 1
+        content = buffer.getvalue().encode()
+        file = f"{name}.csv"
+        (folder / file).write_bytes(content)
+        entries[name] = {
+            "file": file,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "rows": count,
+            "key": list(key),
+        }
+    lines = [f"{key} = {_toml_value(value)}" for key, value in fields.items() if not isinstance(value, Mapping)]
+    sections = {key: value for key, value in fields.items() if isinstance(value, Mapping)}
+    sections |= {f"tables.{name}": entry for name, entry in entries.items()}
+    for section, content_of_section in sections.items():
+        lines += ["", f"[{section}]"]
+        lines += [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in content_of_section.items()]
+    (folder / MANIFEST_NAME).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return Pack.load(folder)
+
+
+def _toml_key(key: object) -> str:
+    text = str(key)
+    return text if re.fullmatch(r"[A-Za-z0-9_-]+", text) else _toml_value(text)
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\u{ord(found.group()):04x}", text) + '"'
