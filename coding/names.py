@@ -1,0 +1,59 @@
+"""The names of one code system as columns: what search and suggestion look through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+System = Literal["icd10", "icd9cm3"]
+SYSTEMS: tuple[System, ...] = ("icd10", "icd9cm3")
+
+
+@dataclass(frozen=True, slots=True)
+class NameTable:
+    """Every code of one system, in code order, and every name that leads to a code.
+
+    ``codes``, ``titles``, ``grey``, ``kinds`` run side by side, one entry a code. ``names`` and
+    ``owner`` run side by side, one entry a (name, code) pair: ``owner`` is the index of the code,
+    ``edition`` is empty for the code's own title and names the edition an alias comes from.
+    The first ``len(codes)`` names are the titles.
+    """
+
+    system: System
+    codes: tuple[str, ...]
+    titles: tuple[str, ...]
+    grey: tuple[bool, ...]
+    kinds: tuple[str, ...]
+    names: tuple[str, ...]
+    owner: tuple[int, ...]
+    edition: tuple[str, ...]
+
+    @classmethod
+    def build(
+        cls, system: System, codes: Iterable[Mapping[str, str]], aliases: Iterable[Mapping[str, str]]
+    ) -> NameTable:
+        """From table rows ``code,name,grey[,kind]`` and ``code,name,edition``; order does not matter."""
+        rows = sorted(codes, key=lambda row: row["code"])
+        place = {row["code"]: index for index, row in enumerate(rows)}
+        titles = [row["name"] for row in rows]
+        names, owner, edition = list(titles), list(range(len(rows))), [""] * len(rows)
+        seen = set(zip(names, owner, strict=True))
+        for row in sorted(aliases, key=lambda row: (row["code"], row["name"], row["edition"])):
+            index = place.get(row["code"])
+            if index is None or (row["name"], index) in seen:
+                continue
+            seen.add((row["name"], index))
+            names.append(row["name"])
+            owner.append(index)
+            edition.append(row["edition"])
+        return cls(
+            system,
+            tuple(row["code"] for row in rows),
+            tuple(titles),
+            tuple(row["grey"] == "1" for row in rows),
+            tuple(row.get("kind", "") for row in rows),
+            tuple(names),
+            tuple(owner),
+            tuple(edition),
+        )
