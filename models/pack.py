@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import hashlib
 import io
 import os
 import re
+import shutil
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -22,6 +25,11 @@ SHIPPED_PACKS = PROJECT_ROOT / "data"
 MANIFEST_NAME = "pack.toml"
 ACTIVE_NAME = "active.toml"
 FORMAT = 1
+MAX_MANIFEST_BYTES = 1024 * 1024
+UNFINISHED = ".import-"
+"""How the folder of an import begins while it is being written; a folder so named is never a pack."""
+NONE_ACTIVE = ""
+"""What ``active.toml`` says of a pack that was imported but is not yet to be used."""
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
@@ -95,6 +103,8 @@ class Pack:
         """Read the manifest in ``folder``; tables are read when asked for. Raises PackError."""
         path = folder / MANIFEST_NAME
         try:
+            if path.stat().st_size > MAX_MANIFEST_BYTES:
+                raise PackError(f"{path}：清单超过 {MAX_MANIFEST_BYTES} 字节，不是数据包清单")
             raw = path.read_bytes()
         except OSError as error:
             raise PackError(f"{path}：无法读取数据包清单（{error.strerror}）") from error
@@ -135,12 +145,36 @@ class Pack:
 
     def rows(self, table: str) -> list[dict[str, str]]:
         """The rows of ``table`` in file order, every value a string. Raises PackError."""
+        columns, rows = self._read(table)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def columns(self, table: str) -> tuple[str, ...]:
+        """The column names of ``table`` in file order. Raises PackError."""
+        return self._read(table)[0]
+
+    def records(self, table: str, *columns: str) -> list[tuple[str, ...]]:
+        """The values of ``columns`` in each row of ``table``, in file order. Raises PackError."""
+        found, rows = self._read(table)
+        missing = [column for column in columns if column not in found]
+        if missing:
+            raise PackError(f"{self.table_path(table)}：缺少列 {'、'.join(missing)}")
+        if columns == found:
+            return [tuple(row) for row in rows]
+        positions = [found.index(column) for column in columns]
+        return [tuple([row[position] for position in positions]) for row in rows]
+
+    def _read(self, table: str) -> tuple[tuple[str, ...], list[list[str]]]:
         path = self.table_path(table)
         try:
             text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise PackError(f"{path}：无法读取（{error}）") from error
-        return list(csv.DictReader(io.StringIO(text, newline="")))
+            header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        except (OSError, ValueError, csv.Error) as error:
+            raise PackError(f"{path}：无法读取（{error}）；请用 qingdan packs verify 检查") from error
+        width = len(header)
+        for number, row in enumerate(rows, start=1):
+            if len(row) != width:
+                raise PackError(f"{path}：第 {number} 行数据有 {len(row)} 个值，表头有 {width} 列")
+        return tuple(header), rows
 
     def verify(self) -> list[str]:
         """Every way in which the tables differ from the manifest; empty when all is well."""
@@ -155,10 +189,25 @@ class Pack:
             if hashlib.sha256(content).hexdigest() != entry.sha256:
                 faults.append(f"{path}：内容与清单中的 sha256 不一致，文件被改动或不完整")
                 continue
-            rows = self.rows(name)
+            try:
+                columns, rows = self._read(name)
+            except PackError as error:
+                faults.extend(error.faults)
+                continue
             if len(rows) != entry.rows:
                 faults.append(f"{path}：清单写 {entry.rows} 行，实有 {len(rows)} 行")
+            missing = [column for column in entry.key if column not in columns]
+            if missing:
+                faults.append(f"{path}：缺少关键列 {'、'.join(missing)}")
         return faults
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenPack:
+    """A folder that should hold a pack and does not: left out of the store, and reported."""
+
+    folder: Path
+    faults: tuple[str, ...]
 
 
 class PackStore:
@@ -166,23 +215,53 @@ class PackStore:
 
     ``shipped`` is read-only. ``site`` holds ``<id>/<version>/pack.toml`` for each import and
     ``active.toml`` (id = "version"), which is replaced atomically. Without an entry there, the
-    version of an id that holds is the one that was published last.
+    version of an id that holds is the one that was published last. Opening reads manifests only. A
+    pack that cannot be read is listed in ``broken``; the others go on working.
     """
 
     def __init__(self, shipped: Path = SHIPPED_PACKS, site: Path | None = None) -> None:
         self.shipped = shipped
         self.site = site
+        self.broken: tuple[BrokenPack, ...] = ()
+        self._packs: dict[tuple[str, str], Pack] = {}
+        self._active: dict[str, str] = {}
+        self.reload()
+
+    def reload(self) -> None:
+        """Look at the folders again. Raises PackError when ``active.toml`` cannot be read."""
         found: dict[tuple[str, str], Pack] = {}
-        for root in (shipped, site):
-            if root is None or not root.is_dir():
+        broken: list[BrokenPack] = []
+        for folder in self._folders():
+            try:
+                pack = Pack.load(folder)
+                self._check_place(pack, found)
+            except PackError as error:
+                broken.append(BrokenPack(folder, error.faults))
                 continue
-            for path in sorted(root.rglob(MANIFEST_NAME)):
-                if any(part.startswith(".") for part in path.relative_to(root).parts):
-                    continue
-                pack = Pack.load(path.parent)
-                found[pack.id, pack.manifest.version] = pack
-        self._packs = found
-        self._active = self._read_active()
+            found[pack.id, pack.manifest.version] = pack
+        active = self._read_active()
+        self._packs, self.broken, self._active = found, tuple(broken), active
+
+    def _folders(self) -> Iterator[Path]:
+        if self.shipped.is_dir():
+            yield from (path.parent for path in sorted(self.shipped.rglob(MANIFEST_NAME)))
+        if self.site is not None and self.site.is_dir():
+            yield from sorted(
+                folder
+                for folder in self.site.glob("*/*")
+                if folder.is_dir() and not _hidden(folder, self.site)
+            )
+
+    def _check_place(self, pack: Pack, found: Mapping[tuple[str, str], Pack]) -> None:
+        """An id and version stand once, and a site pack lies where its id and version say."""
+        version = pack.manifest.version
+        twin = found.get((pack.id, version))
+        if twin is not None:
+            raise PackError(f"{pack.folder}：数据包 {pack.id} {version} 已在 {twin.folder}，重复的不使用")
+        if self.site is not None and pack.folder == self.site / pack.folder.parent.name / pack.folder.name:
+            expected = self.site / pack.id / version
+            if pack.folder != expected:
+                raise PackError(f"{pack.folder}：清单写的是 {pack.id} {version}，应放在 {expected}")
 
     def _read_active(self) -> dict[str, str]:
         if self.site is None:
@@ -192,8 +271,8 @@ class PackStore:
             return {}
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise PackError(f"{path}：不是有效的 TOML（{error}）") from error
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise PackError(f"{path}：不是有效的 TOML（{error}）；删除后重新启用各数据包") from error
         return {key: str(value) for key, value in content.items()}
 
     def all(self) -> list[Pack]:
@@ -209,23 +288,39 @@ class PackStore:
         versions = self.versions(pack_id)
         if not versions:
             known = "、".join(sorted({pack.id for pack in self.all()}))
-            raise PackError(f"没有数据包 {pack_id}；已安装的有：{known}")
-        wanted = version or self._active.get(pack_id)
+            raise PackError(
+                f"没有数据包 {pack_id}；已安装的有：{known or '（无）'}{self._broken_hint(pack_id)}"
+            )
+        wanted = self._active.get(pack_id) if version is None else version
         if wanted is None:
             return versions[-1]
         for pack in versions:
             if pack.manifest.version == wanted:
                 return pack
         known = "、".join(pack.manifest.version for pack in versions)
-        raise PackError(f"数据包 {pack_id} 没有版本 {wanted}；已安装的版本：{known}")
+        if wanted == NONE_ACTIVE:
+            raise PackError(
+                f"数据包 {pack_id} 尚未启用；已安装的版本：{known}，请用 qingdan packs activate 启用"
+            )
+        raise PackError(
+            f"数据包 {pack_id} 没有版本 {wanted}；已安装的版本：{known}{self._broken_hint(pack_id)}"
+        )
+
+    def _broken_hint(self, pack_id: str) -> str:
+        faults = [fault for one in self.broken if pack_id in one.folder.parts[-2:] for fault in one.faults]
+        return f"（有损坏的数据包：{'；'.join(faults)}）" if faults else ""
 
     def is_active(self, pack: Pack) -> bool:
-        return self.get(pack.id).manifest.version == pack.manifest.version
+        active = self._active.get(pack.id)
+        return pack.manifest.version == (active if active is not None else self.get(pack.id).manifest.version)
 
     def active(self, kind: str) -> list[Pack]:
-        """The active pack of every id of ``kind``."""
+        """The active pack of every id of ``kind``; an id that is not yet to be used has none.
+
+        Raises PackError when the version in use is broken: another one must not step in unseen.
+        """
         ids = sorted({pack.id for pack in self._packs.values() if pack.kind == kind})
-        return [self.get(pack_id) for pack_id in ids]
+        return [self.get(pack_id) for pack_id in ids if self._active.get(pack_id) != NONE_ACTIVE]
 
     def pack_for(self, kind: str, region: str = "", on: date | None = None) -> Pack:
         """The active pack of ``kind`` that holds in ``region`` on ``on``. Raises PackError.
@@ -249,18 +344,80 @@ class PackStore:
 
     def activate(self, pack_id: str, version: str) -> Pack:
         """Make ``version`` the one in use, atomically. Raises PackError and changes nothing."""
+        with self._writing() as site:
+            pack = self.get(pack_id, version)
+            faults = pack.verify()
+            if faults:
+                raise PackError(*faults)
+            self._choose(site, pack_id, version)
+        return pack
+
+    def install(self, pack_id: str, version: str, write: Callable[[Path], Pack]) -> Pack:
+        """Let ``write`` fill a new hidden folder of the site, then show it as ``pack_id`` ``version``.
+
+        The version in use stays in use until ``activate``; when this is interrupted, nothing is seen.
+        Raises PackError for a version that is there already.
+        """
+        with self._writing() as site:
+            if (pack_id, version) in self._packs or (site / pack_id / version).exists():
+                raise PackError(
+                    f"数据包 {pack_id} 的版本 {version} 已经安装；内容有变时请换一个版本号（--version）"
+                )
+            hidden = site / f"{UNFINISHED}{os.getpid()}"
+            try:
+                written = write(hidden)
+                if (written.id, written.manifest.version) != (pack_id, version):
+                    raise PackError(f"写出的数据包是 {written.id} {written.manifest.version}")
+                faults = written.verify()
+                if faults:
+                    raise PackError(*faults)
+                if pack_id not in self._active:
+                    used = self.versions(pack_id)
+                    self._choose(site, pack_id, used[-1].manifest.version if used else NONE_ACTIVE)
+                folder = site / pack_id / version
+                folder.parent.mkdir(exist_ok=True)
+                hidden.rename(folder)
+                _flush_folder(folder.parent)
+            finally:
+                shutil.rmtree(hidden, ignore_errors=True)
+            pack = Pack.load(folder)
+            self._packs[pack_id, version] = pack
+        return pack
+
+    @contextmanager
+    def _writing(self) -> Iterator[Path]:
+        """Hold the site folder alone, seen as it is now and rid of what a killed import left behind."""
         if self.site is None:
-            raise PackError("没有本院数据包目录，不能切换版本；请设置 QINGDAN_HOME")
-        pack = self.get(pack_id, version)
-        faults = pack.verify()
-        if faults:
-            raise PackError(*faults)
+            raise PackError("没有本院数据包目录，不能导入或切换版本；请设置 QINGDAN_HOME")
+        try:
+            self.site.mkdir(parents=True, exist_ok=True)
+            with (self.site / ".lock").open("wb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                for leftover in self.site.glob(f"{UNFINISHED}*"):
+                    shutil.rmtree(leftover, ignore_errors=True)
+                self.reload()
+                yield self.site
+        except OSError as error:
+            raise PackError(f"{self.site}：无法写入本院数据包目录（{error.strerror or error}）") from error
+
+    def _choose(self, site: Path, pack_id: str, version: str) -> None:
         chosen = {**self._active, pack_id: version}
         lines = "".join(f'"{key}" = "{value}"\n' for key, value in sorted(chosen.items()))
-        self.site.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.site / ACTIVE_NAME, lines.encode())
+        write_atomically(site / ACTIVE_NAME, lines.encode())
         self._active = chosen
-        return pack
+
+
+def _hidden(folder: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in folder.relative_to(root).parts)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename inside ``folder`` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _version_key(version: str) -> tuple[tuple[int, str], ...]:
@@ -278,13 +435,18 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` beside ``path``, flush it to the disk, then put it in its place."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
+        _write_flushed(temporary, content)
         temporary.replace(path)
+        _flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _write_flushed(path: Path, content: bytes) -> None:
+    with path.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def write_pack(
@@ -308,20 +470,22 @@ def write_pack(
             count += 1
         content = buffer.getvalue().encode()
         file = f"{name}.csv"
-        (folder / file).write_bytes(content)
+        _write_flushed(folder / file, content)
         entries[name] = {
             "file": file,
             "sha256": hashlib.sha256(content).hexdigest(),
             "rows": count,
             "key": list(key),
         }
-    lines = [f"{key} = {_toml_value(value)}" for key, value in fields.items() if not isinstance(value, Mapping)]
+    lines = [
+        f"{key} = {_toml_value(value)}" for key, value in fields.items() if not isinstance(value, Mapping)
+    ]
     sections = {key: value for key, value in fields.items() if isinstance(value, Mapping)}
     sections |= {f"tables.{name}": entry for name, entry in entries.items()}
     for section, content_of_section in sections.items():
         lines += ["", f"[{section}]"]
         lines += [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in content_of_section.items()]
-    (folder / MANIFEST_NAME).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _write_flushed(folder / MANIFEST_NAME, ("\n".join(lines) + "\n").encode())
     return Pack.load(folder)
 
 

@@ -1,0 +1,172 @@
+"""Bring a pack into this installation: read, check, compare, write beside, activate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+import coding.importer
+import grouper.importer
+from models.pack import MANIFEST_NAME, Manifest, Pack, PackError, PackStore, write_pack
+from models.pack_diff import Rows, TableDiff, diff_tables, pack_tables
+from models.pack_import import Draft, Fault, KindSpec, read_draft
+
+KINDS: Mapping[str, KindSpec] = {
+    spec.kind: spec for spec in (*coding.importer.KINDS, *grouper.importer.KINDS)
+}
+"""What can be imported, by kind."""
+
+
+class ImportRefusedError(PackError):
+    """The tables cannot be imported: ``found`` holds every fault, each with file, row and column."""
+
+    def __init__(self, found: tuple[Fault, ...], notes: tuple[str, ...]) -> None:
+        super().__init__(*map(str, found))
+        self.found = found
+        self.notes = notes
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Tables that passed every check and are not installed yet.
+
+    ``fields`` are those of the manifest without its tables; ``previous`` is the pack of the same id in
+    use now, and ``diff`` what changes against it.
+    """
+
+    fields: Mapping[str, object]
+    tables: Mapping[str, Rows]
+    notes: tuple[str, ...]
+    previous: Pack | None
+    diff: tuple[TableDiff, ...]
+
+    def write(self, folder: Path) -> Pack:
+        """Write the pack into the new ``folder``. The same input gives the same bytes."""
+        return write_pack(folder, self.fields, self.tables)
+
+
+def prepare(source: Path, fields: Mapping[str, object], store: PackStore) -> Candidate:
+    """Read and check the tables in ``source`` for a pack with these manifest ``fields``.
+
+    A ``source`` that is a pack itself gives the fields that are not given. Raises ImportRefusedError with
+    all faults of all tables, PackError when the manifest itself is impossible.
+    """
+    given = {**_fields_of(source), **{key: value for key, value in fields.items() if value not in (None, "")}}
+    kind = str(given.get("kind", ""))
+    spec = KINDS.get(kind)
+    if spec is None:
+        raise PackError(f"不能导入种类“{kind}”；可以导入的是：{'、'.join(KINDS)}")
+    manifest = _check_fields(given)
+    draft = read_draft(source, spec)
+    _check_requires(draft, spec, manifest, store)
+    spec.check(draft, store)
+    if draft.faults:
+        raise ImportRefusedError(tuple(draft.faults), tuple(draft.notes))
+    kept = {key: value for key, value in given.items() if key in _FIELDS and value not in (None, "", {})}
+    if draft.requires:
+        kept["requires"] = draft.requires
+    tables: dict[str, Rows] = {
+        name: (table.spec.column_names, table.spec.key, table.rows) for name, table in draft.tables.items()
+    }
+    previous = _in_use(store, manifest.id)
+    diff = diff_tables(pack_tables(previous) if previous else {}, tables)
+    return Candidate(
+        {key: kept[key] for key in _FIELDS if key in kept}, tables, tuple(draft.notes), previous, diff
+    )
+
+
+_FIELDS = tuple(name for name in Manifest.model_fields if name != "tables")
+
+
+def _fields_of(source: Path) -> dict[str, object]:
+    """The manifest fields of a folder that is a pack already. Raises PackError when it is damaged."""
+    if not (source / MANIFEST_NAME).is_file():
+        return {}
+    pack = Pack.load(source)
+    faults = pack.verify()
+    if faults:
+        raise PackError(*faults)
+    return pack.manifest.model_dump(exclude={"tables"}, exclude_defaults=True)
+
+
+def _check_fields(fields: Mapping[str, object]) -> Manifest:
+    try:
+        manifest = Manifest.model_validate(
+            {**{key: value for key, value in fields.items() if key in _FIELDS}, "tables": {}}
+        )
+    except ValidationError as error:
+        raise PackError(*(_field_fault(str(fault["loc"][0]), fields) for fault in error.errors())) from error
+    if manifest.effective_from and manifest.effective_to and manifest.effective_to < manifest.effective_from:
+        raise PackError(f"停用日期 {manifest.effective_to} 早于启用日期 {manifest.effective_from}")
+    return manifest
+
+
+_MEANINGS = {
+    "id": "数据包编号，小写字母、数字和 . _ -，64 个字符以内",
+    "kind": "数据包种类，小写字母、数字和 . _ -",
+    "name": "数据包名称",
+    "publisher": "发布机构",
+    "document": "文件名或文号",
+    "version": "版本号，字母、数字和 . _ -，64 个字符以内",
+    "region": "行政区划代码的前几位数字，全国为空",
+    "effective_from": "启用日期，如 2025-01-01",
+    "effective_to": "停用日期，如 2025-12-31",
+}
+
+
+def _field_fault(field: str, fields: Mapping[str, object]) -> str:
+    meaning = _MEANINGS.get(field, "见数据包说明")
+    value = fields.get(field)
+    return f"缺少 {field}（{meaning}）" if value is None else f"{field} “{value}”不符合要求，应为{meaning}"
+
+
+def _check_requires(draft: Draft, spec: KindSpec, manifest: Manifest, store: PackStore) -> None:
+    """What the pack stands on: as given, else the pack in use for its region and first day."""
+    draft.requires = dict(manifest.requires)
+    for kind in spec.requires:
+        try:
+            if kind in draft.requires:
+                required = store.get(draft.requires[kind])
+            else:
+                required = store.pack_for(kind, manifest.region, manifest.effective_from)
+        except PackError as error:
+            draft.faults.append(Fault(MANIFEST_NAME, 0, f"requires.{kind}", "；".join(error.faults)))
+            continue
+        if required.kind != kind:
+            draft.faults.append(
+                Fault(MANIFEST_NAME, 0, f"requires.{kind}", f"{required.id} 的种类是 {required.kind}")
+            )
+        draft.requires[kind] = required.id
+
+
+def _in_use(store: PackStore, pack_id: str) -> Pack | None:
+    try:
+        return store.get(pack_id)
+    except PackError:
+        return None
+
+
+def install(store: PackStore, candidate: Candidate, *, activate: bool = True) -> Pack:
+    """Write a candidate beside the installed versions and make it the one in use, or leave that for later.
+
+    Raises PackError and changes nothing. An interruption leaves the version in use as it was.
+    """
+    pack_id, version = str(candidate.fields["id"]), str(candidate.fields["version"])
+    pack = store.install(pack_id, version, candidate.write)
+    return store.activate(pack_id, version) if activate else pack
+
+
+def compare(store: PackStore, pack_id: str, before: str | None, after: str | None) -> tuple[TableDiff, ...]:
+    """What differs between two installed versions; by default the one in use and the newest other one."""
+    old = store.get(pack_id, before)
+    if after is None:
+        others = [pack for pack in store.versions(pack_id) if pack.manifest.version != old.manifest.version]
+        if not others:
+            raise PackError(f"数据包 {pack_id} 只有一个版本 {old.manifest.version}，没有可比较的")
+        new = others[-1]
+    else:
+        new = store.get(pack_id, after)
+    return diff_tables(pack_tables(old), pack_tables(new))

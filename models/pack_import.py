@@ -1,0 +1,251 @@
+"""Read the tables of a pack to be imported from a folder of CSV files, and list every fault in them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from models.pack import PackStore
+
+MAX_FILE_BYTES = 64 * 1024 * 1024
+"""The largest official table is under 4 MB; what is far larger is not a table of ours."""
+MAX_CELL_CHARACTERS = 20_000
+ENCODINGS = ("utf-8-sig", "gb18030")
+
+_SPREADSHEET_REMAINS = re.compile(r"_x000[dD]_|[\x00-\x1f\x7f\ufeff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong in an import: where (``row`` is the line of the file, 0 = whole file) and what."""
+
+    file: str
+    row: int
+    column: str
+    message: str
+
+    def __str__(self) -> str:
+        row = f" 第 {self.row} 行" if self.row else ""
+        column = f" {self.column} 列" if self.column else ""
+        return f"{self.file}{row}{column}：{self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSpec:
+    """A column that a table must have: ``pattern`` its values must match, ``meaning`` in Chinese."""
+
+    name: str
+    pattern: re.Pattern[str] | None = None
+    meaning: str = ""
+    empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """A table of a kind of pack; ``files`` are the names it may have in the folder imported from."""
+
+    name: str
+    columns: tuple[ColumnSpec, ...]
+    key: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    optional: bool = False
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as read: ``rows`` in file order with the columns of its spec, ``lines`` their line numbers."""
+
+    spec: TableSpec
+    file: str
+    rows: list[tuple[str, ...]]
+    lines: list[int]
+
+    def column(self, name: str) -> list[str]:
+        position = self.spec.column_names.index(name)
+        return [row[position] for row in self.rows]
+
+    def located(self, *names: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """The line number and the values of ``names`` of each row."""
+        positions = [self.spec.column_names.index(name) for name in names]
+        for line, row in zip(self.lines, self.rows, strict=True):
+            yield line, tuple(row[position] for position in positions)
+
+
+@dataclass(slots=True)
+class Draft:
+    """What an import has read so far, and all that is wrong with it or worth knowing about it."""
+
+    tables: dict[str, Table] = field(default_factory=dict)
+    requires: dict[str, str] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def fault(self, table: str, row: int, column: str, message: str) -> None:
+        self.faults.append(Fault(self.tables[table].file, row, column, message))
+
+    def values(self, table: str, column: str) -> set[str]:
+        """The distinct values of a column; empty when the table is not there."""
+        found = self.tables.get(table)
+        return set(found.column(column)) if found else set()
+
+
+Check = Callable[[Draft, PackStore], None]
+
+
+@dataclass(frozen=True, slots=True)
+class KindSpec:
+    """A kind of pack: its tables, the packs it stands on by kind, and the check across its tables."""
+
+    kind: str
+    name: str
+    tables: tuple[TableSpec, ...]
+    check: Check
+    requires: tuple[str, ...] = ()
+    convert: Callable[[Path], Mapping[str, str]] | None = None
+    """Turns a published file of another form into CSV text by table; empty when it is not there."""
+
+
+def read_draft(source: Path, spec: KindSpec) -> Draft:
+    """Read every table of ``spec`` from the folder (or, for a kind of one table, the file) ``source``."""
+    draft = Draft()
+    if not source.exists():
+        draft.faults.append(Fault(str(source), 0, "", "文件或文件夹不存在"))
+        return draft
+    if source.is_file() and len(spec.tables) > 1:
+        names = "、".join(table.name + ".csv" for table in spec.tables)
+        draft.faults.append(Fault(str(source), 0, "", f"{spec.kind} 需要一个文件夹，内含 {names}"))
+        return draft
+    converted = spec.convert(source) if spec.convert else {}
+    for table in spec.tables:
+        if table.name in converted:
+            _read_text(converted[table.name], source.name, table, draft)
+            continue
+        path = source if source.is_file() else _find(source, table)
+        if path is None:
+            if not table.optional:
+                names = " 或 ".join((f"{table.name}.csv", *table.files))
+                draft.faults.append(Fault(str(source), 0, "", f"缺少数据表 {table.name}，文件名应为 {names}"))
+            continue
+        text = _decode(path, draft)
+        if text is not None:
+            _read_text(text, path.name, table, draft)
+    return draft
+
+
+def _find(folder: Path, table: TableSpec) -> Path | None:
+    for name in (f"{table.name}.csv", *table.files):
+        path = folder / name
+        if path.is_file():
+            return path
+    return None
+
+
+def _decode(path: Path, draft: Draft) -> str | None:
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            limit = MAX_FILE_BYTES // 1024 // 1024
+            draft.faults.append(Fault(path.name, 0, "", f"文件有 {size} 字节，超过 {limit} MB 的上限"))
+            return None
+        content = path.read_bytes()
+    except OSError as error:
+        draft.faults.append(Fault(path.name, 0, "", f"无法读取（{error.strerror}）"))
+        return None
+    for encoding in ENCODINGS:
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    draft.faults.append(
+        Fault(path.name, 0, "", "编码既不是 UTF-8 也不是 GB18030，请另存为“CSV UTF-8（逗号分隔）”后再导入")
+    )
+    return None
+
+
+def _read_text(text: str, file: str, spec: TableSpec, draft: Draft) -> None:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [_clean(cell) for cell in next(reader, [])]
+        missing = [name for name in spec.column_names if name not in header]
+        for name in missing:
+            draft.faults.append(Fault(file, 1, name, f"缺少这一列；表头是 {'、'.join(header) or '空的'}"))
+        for name in sorted({name for name in header if name and header.count(name) > 1}):
+            draft.faults.append(Fault(file, 1, name, "表头中这一列出现了不止一次"))
+        if missing or len(set(header)) != len(header):
+            return
+        ignored = [name for name in header if name not in spec.column_names]
+        if ignored:
+            draft.notes.append(f"{file}：不使用的列 {'、'.join(ignored)}，未导入")
+        table = _read_rows(reader, header, file, spec, draft)
+    except csv.Error as error:
+        draft.faults.append(Fault(file, reader.line_num, "", f"不是有效的 CSV（{error}），后面的行未检查"))
+        return
+    if not table.rows and not spec.optional:
+        draft.faults.append(Fault(file, 0, "", "没有数据行"))
+    draft.tables[spec.name] = table
+    _check_key(table, draft)
+
+
+def _read_rows(
+    reader: Iterator[Sequence[str]], header: Sequence[str], file: str, spec: TableSpec, draft: Draft
+) -> Table:
+    positions = [header.index(name) for name in spec.column_names]
+    rows: list[tuple[str, ...]] = []
+    lines: list[int] = []
+    trimmed = 0
+    line = 2
+    for raw in reader:
+        start, line = line, reader.line_num + 1  # type: ignore[attr-defined]
+        if not any(raw):
+            continue
+        if len(raw) != len(header):
+            draft.faults.append(Fault(file, start, "", f"有 {len(raw)} 个值，表头有 {len(header)} 列"))
+            continue
+        values = tuple(_clean(raw[position]) for position in positions)
+        trimmed += any(raw[p] != value for p, value in zip(positions, values, strict=True))
+        for column, value in zip(spec.columns, values, strict=True):
+            problem = _problem(column, value)
+            if problem:
+                draft.faults.append(Fault(file, start, column.name, problem))
+        rows.append(values)
+        lines.append(start)
+    if trimmed:
+        draft.notes.append(f"{file}：{trimmed} 行的值去掉了首尾空白或表格软件留下的控制字符")
+    return Table(spec, file, rows, lines)
+
+
+def _clean(cell: str) -> str:
+    return _SPREADSHEET_REMAINS.sub(" ", cell).strip()
+
+
+def _problem(column: ColumnSpec, value: str) -> str:
+    if not value:
+        return "" if column.empty else "不能为空"
+    if len(value) > MAX_CELL_CHARACTERS:
+        return f"有 {len(value)} 个字符，超过 {MAX_CELL_CHARACTERS} 的上限"
+    if column.pattern is not None and not column.pattern.fullmatch(value):
+        return f"“{shown(value)}”不符合要求，应为{column.meaning}"
+    return ""
+
+
+def shown(value: str) -> str:
+    """``value`` short enough for a message."""
+    return value if len(value) <= 60 else value[:60] + "…"
+
+
+def _check_key(table: Table, draft: Draft) -> None:
+    seen: dict[tuple[str, ...], int] = {}
+    columns = "、".join(table.spec.key)
+    for line, values in table.located(*table.spec.key):
+        first = seen.setdefault(values, line)
+        if first != line:
+            text = shown(" ".join(values))
+            draft.faults.append(Fault(table.file, line, columns, f"“{text}”与第 {first} 行重复"))
