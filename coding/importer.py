@@ -31,8 +31,10 @@ _EDITION_MEANING = "版本名，如 clinical-2.0"
 def _code_tables(system: str, code: ColumnSpec, *extra: ColumnSpec) -> tuple[TableSpec, ...]:
     codes = (code, ColumnSpec("name"), *extra, ColumnSpec("grey", _FLAG, "0 或 1（1 = 灰码）"))
     edition = ColumnSpec("edition", EDITION, _EDITION_MEANING)
-    target = ColumnSpec("insurance_code", OTHER_EDITION_CODE, "医保版编码，或空（无对应）", empty=True)
-    source = ColumnSpec("code", OTHER_EDITION_CODE, "该版本的编码")
+    target = ColumnSpec(
+        "insurance_code", OTHER_EDITION_CODE, "医保版编码，或空（无对应）", True, normalize_code
+    )
+    source = ColumnSpec("code", OTHER_EDITION_CODE, "该版本的编码", normalize=normalize_code)
     return (
         TableSpec("codes", codes, ("code",), (f"{system}.csv",)),
         TableSpec(
@@ -66,19 +68,17 @@ def _check_codes(draft: Draft, store: PackStore) -> None:
         for line, (edition, code, target) in draft.tables["crosswalk"].located(
             "edition", "code", "insurance_code"
         ):
-            if not target or target in codes:
-                continue
-            use = "按大小写修正后使用" if normalize_code(target) in codes else "视为无对应"
-            file = draft.tables["crosswalk"].file
-            draft.notes.append(
-                f"{file} 第 {line} 行：{edition} 的 {code} 对应的 {target} 不在 codes 表中，原样保留，{use}"
-            )
+            if target and target not in codes:
+                draft.notes.append(
+                    f"{draft.tables['crosswalk'].file} 第 {line} 行：{edition} 的 {code} 对应的 {target}"
+                    " 不在 codes 表中，原样保留，使用时视为无对应"
+                )
 
 
 ICD10 = KindSpec(
     "icd10",
     "疾病诊断分类与代码",
-    _code_tables("icd10", ColumnSpec("code", DIAGNOSIS_CODE, _DIAGNOSIS_MEANING)),
+    _code_tables("icd10", ColumnSpec("code", DIAGNOSIS_CODE, _DIAGNOSIS_MEANING, normalize=normalize_code)),
     _check_codes,
 )
 ICD9CM3 = KindSpec(
@@ -86,7 +86,7 @@ ICD9CM3 = KindSpec(
     "手术操作分类与代码",
     _code_tables(
         "icd9cm3",
-        ColumnSpec("code", PROCEDURE_CODE, _PROCEDURE_MEANING),
+        ColumnSpec("code", PROCEDURE_CODE, _PROCEDURE_MEANING, normalize=normalize_code),
         ColumnSpec(
             "kind",
             re.compile("|".join(PROCEDURE_KINDS)),

@@ -118,8 +118,7 @@ class CodeTable:
         if "crosswalk" not in self.pack.manifest.tables:
             return found
         for edition, code, target in self.pack.records("crosswalk", "edition", "code", "insurance_code"):
-            known = target if target in self.codes else normalize_code(target)  # one has a capital X
-            found.setdefault(edition, {})[normalize_code(code)] = known if known in self.codes else None
+            found.setdefault(edition, {})[code] = target if target in self.codes else None
         return found
 
     @cached_property

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
+from coding.library import normalize_code
+from grouper.formula import FormulaError, parse, set_names
 from models.pack import PackError, PackStore
 from models.pack_import import ColumnSpec, Draft, KindSpec, TableSpec, shown
 
@@ -64,14 +66,14 @@ SETS = TableSpec(
     "sets",
     (
         ColumnSpec("set", _SET_NAME, "集合名，以 DI_ 或 OP_ 开头"),
-        ColumnSpec("code", _CODE, "医保版编码"),
+        ColumnSpec("code", _CODE, "医保版编码", normalize=normalize_code),
     ),
     ("set", "code"),
 )
 COMPLICATION = TableSpec(
     "complication",
     (
-        ColumnSpec("code", _CODE, "医保版诊断编码"),
+        ColumnSpec("code", _CODE, "医保版诊断编码", normalize=normalize_code),
         ColumnSpec("level", re.compile("MCC|CC"), "MCC 或 CC"),
         ColumnSpec("exclusion_table", empty=True),
     ),
@@ -79,13 +81,12 @@ COMPLICATION = TableSpec(
 )
 EXCLUSION = TableSpec(
     "exclusion",
-    (ColumnSpec("exclusion_table"), ColumnSpec("principal_diagnosis", _CODE, "医保版诊断编码")),
+    (
+        ColumnSpec("exclusion_table"),
+        ColumnSpec("principal_diagnosis", _CODE, "医保版诊断编码", normalize=normalize_code),
+    ),
     ("exclusion_table", "principal_diagnosis"),
 )
-
-
-def _set_names(formula: str) -> set[str]:
-    return set(_SET_NAME.findall(formula))
 
 
 def _check_formulas(draft: Draft) -> None:
@@ -95,7 +96,11 @@ def _check_formulas(draft: Draft) -> None:
         if name not in draft.tables:
             continue
         for line, (condition,) in draft.tables[name].located("condition"):
-            names = _set_names(condition)
+            try:
+                names = set_names(parse(condition))
+            except FormulaError as error:
+                draft.fault(name, line, "condition", str(error))
+                continue
             used |= names
             for missing in sorted(names - sets):
                 draft.fault(

@@ -244,7 +244,9 @@ class PackStore:
 
     def _folders(self) -> Iterator[Path]:
         if self.shipped.is_dir():
-            yield from (path.parent for path in sorted(self.shipped.rglob(MANIFEST_NAME)))
+            for path in sorted(self.shipped.rglob(MANIFEST_NAME)):
+                if not _hidden(path, self.shipped):
+                    yield path.parent
         if self.site is not None and self.site.is_dir():
             yield from sorted(
                 folder

@@ -36,12 +36,16 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class ColumnSpec:
-    """A column that a table must have: ``pattern`` its values must match, ``meaning`` in Chinese."""
+    """A column that a table must have: ``pattern`` its values must match, ``meaning`` in Chinese.
+
+    ``normalize`` rewrites a value as our tables write it (half-width, † as +) before it is checked.
+    """
 
     name: str
     pattern: re.Pattern[str] | None = None
     meaning: str = ""
     empty: bool = False
+    normalize: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +202,11 @@ def _read_rows(
     reader: Iterator[Sequence[str]], header: Sequence[str], file: str, spec: TableSpec, draft: Draft
 ) -> Table:
     positions = [header.index(name) for name in spec.column_names]
+    normalized = [(position, column) for position, column in enumerate(spec.columns) if column.normalize]
     rows: list[tuple[str, ...]] = []
     lines: list[int] = []
     trimmed = 0
+    rewritten: list[str] = []
     line = 2
     for raw in reader:
         start, line = line, reader.line_num + 1  # type: ignore[attr-defined]
@@ -209,16 +215,23 @@ def _read_rows(
         if len(raw) != len(header):
             draft.faults.append(Fault(file, start, "", f"有 {len(raw)} 个值，表头有 {len(header)} 列"))
             continue
-        values = tuple(_clean(raw[position]) for position in positions)
+        values = [_clean(raw[position]) for position in positions]
         trimmed += any(raw[p] != value for p, value in zip(positions, values, strict=True))
+        for position, column in normalized:
+            value = column.normalize(values[position][:MAX_CELL_CHARACTERS]) if column.normalize else ""
+            if value != values[position]:
+                rewritten.append(f"{shown(values[position])} → {shown(value)}")
+                values[position] = value
         for column, value in zip(spec.columns, values, strict=True):
             problem = _problem(column, value)
             if problem:
                 draft.faults.append(Fault(file, start, column.name, problem))
-        rows.append(values)
+        rows.append(tuple(values))
         lines.append(start)
     if trimmed:
         draft.notes.append(f"{file}：{trimmed} 行的值去掉了首尾空白或表格软件留下的控制字符")
+    if rewritten:
+        draft.notes.append(f"{file}：{len(rewritten)} 个编码改成规范写法：{'、'.join(rewritten[:10])}")
     return Table(spec, file, rows, lines)
 
 
