@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.complete
 export PYTHONUTF8 := 1
 
-.PHONY: help setup demo test serve bench lint types layers data docs check lock chromium clean
+.PHONY: help setup demo test serve bench lint types layers data docs docs-check check lock chromium clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12

@@ -137,6 +137,9 @@ class Received(msgspec.Struct, frozen=True):
         return self.prefix + self.spelled.get(official, official)
 
 
+_NOTHING = SettlementList()
+
+
 class _Envelope(msgspec.Struct):
     input: SettlementList
 
@@ -164,9 +167,10 @@ def decode(content: bytes) -> Received:
         found = _decode_envelope(compact).input if enveloped else _decode_bare(compact)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return decode_payload(_parse(content))
-    return Received(
-        found, _interface_of(found, _infno(content) if enveloped else ""), "input." if enveloped else ""
-    )
+    if found == _NOTHING:
+        return decode_payload(_parse(content))
+    prefix, infno = ("input.", _infno(content)) if enveloped else ("", "")
+    return Received(found, _interface_of(found, infno), prefix)
 
 
 def decode_payload(payload: object) -> Received:
@@ -480,6 +484,6 @@ def _written(record: msgspec.Struct, fields: Mapping[str, Info], shorten: bool) 
         elif isinstance(value, date):
             value = value.isoformat()
         elif isinstance(value, float):
-            value = int(value) if value == int(value) else round(value, 2)
+            value = int(value) if value.is_integer() else value
         values[wire] = value
     return values
