@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ PROCEDURE_KINDS = ("手术", "介入治疗", "治疗性操作", "诊断性操作
 MAX_CODE_LENGTH = 64
 """Longest text read as a code; the longest code of the national tables has 20 characters."""
 
-_VARIANTS = str.maketrans({"†": "+", "＋": "+", "＊": "*", "∗": "*", "。": ".", "·": ".", "×": "x"})
+_HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_VARIANTS = _HALF_WIDTH | str.maketrans({"†": "+", "∗": "*", "。": ".", "·": ".", "×": "x"})
 _BLANKS = re.compile(r"\s+")
 _EXTENSION = re.compile(r"(?<=\d)x\d{3,4}$")
 
@@ -28,8 +28,7 @@ def normalize_code(text: str) -> str:
 
     The x of an extension or a filler (``I10.X05``) is small, the chapter X (``X59.900``) is a capital.
     """
-    narrow = unicodedata.normalize("NFKC", text[:MAX_CODE_LENGTH].translate(_VARIANTS)).translate(_VARIANTS)
-    plain = _BLANKS.sub("", narrow).upper()
+    plain = _BLANKS.sub("", text[:MAX_CODE_LENGTH].translate(_VARIANTS)).upper()
     return "+".join(half[:1] + half[1:].replace("X", "x") for half in plain.split("+"))
 
 

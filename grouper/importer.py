@@ -161,7 +161,9 @@ def _check_codes(draft: Draft, store: PackStore) -> None:
     libraries: dict[str, set[str]] = {}
     for kind in ("icd10", "icd9cm3"):
         try:
-            libraries[kind] = {code for (code,) in store.get(draft.requires[kind]).records("codes", "code")}
+            libraries[kind] = {
+                code for (code,) in store.get(draft.requires.get(kind, "")).records("codes", "code")
+            }
         except PackError:
             return  # the missing pack itself is reported where ``requires`` is checked
     unknown: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -207,7 +209,7 @@ def _check_payment(draft: Draft, store: PackStore) -> None:
         if not any(amounts):
             draft.fault("weights", line, "weight", f"{drg} 的权重、均次费用、支付标准都为空")
     try:
-        scheme = store.get(draft.requires["drg-scheme"])
+        scheme = store.get(draft.requires.get("drg-scheme", ""))
         known = {drg for (drg,) in scheme.records("drg", "drg")}
     except PackError:
         return  # the missing pack itself is reported where ``requires`` is checked

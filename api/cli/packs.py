@@ -14,7 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from api.services.packs import KINDS, ImportRefusedError, compare, install, prepare
-from models.pack import PROJECT_ROOT, Pack, PackError, PackStore
+from api.settings import SettingsError, load_settings
+from models.pack import Pack, PackError, PackStore
 from models.pack_diff import TableDiff
 
 EXAMPLES = 5
@@ -30,13 +31,13 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 HomeOption = Annotated[
     Path | None,
-    typer.Option("--home", envvar="QINGDAN_HOME", help="本院数据目录，本院数据包存放在其中的 packs 下。"),
+    typer.Option("--home", help="本院数据目录，数据包存放在其中的 packs 下；不写则用环境变量 QINGDAN_HOME。"),
 ]
 PackId = Annotated[str, typer.Argument(help="数据包编号，如 chs-drg-2.0。")]
 
 
 def _store(home: Path | None) -> PackStore:
-    return PackStore(site=(home or PROJECT_ROOT / "var") / "packs")
+    return load_settings(home=home).store()
 
 
 @contextmanager
@@ -44,6 +45,9 @@ def _faults_to_stderr() -> Iterator[None]:
     """Every fault of a PackError on a line of its own, then exit status 1."""
     try:
         yield
+    except SettingsError as error:
+        err.print(escape(str(error)))
+        raise typer.Exit(1) from error
     except PackError as error:
         if isinstance(error, ImportRefusedError):
             _print_notes(error.notes)
@@ -58,7 +62,12 @@ def list_packs(home: HomeOption = None) -> None:
     """列出已安装的数据包。"""
     with _faults_to_stderr():
         store = _store(home)
-        table = Table("编号", "版本", "种类", "名称", "地区", "适用出院日期", "状态", box=None)
+        ids = [pack.id for pack in store.all()]
+        table = Table(box=None)
+        # The id is what the other commands take: a narrow screen must not cut it short.
+        table.add_column("编号", min_width=max(map(len, ids), default=0))
+        for title in ("版本", "种类", "名称", "地区", "适用出院日期", "状态"):
+            table.add_column(title, overflow="fold")
         for pack in store.all():
             m = pack.manifest
             state = "使用中" if store.is_active(pack) else "未启用"
