@@ -145,16 +145,16 @@ class Pack:
 
     def rows(self, table: str) -> list[dict[str, str]]:
         """The rows of ``table`` in file order, every value a string. Raises PackError."""
-        columns, rows = self._read(table)
+        columns, rows = self.table(table)
         return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def columns(self, table: str) -> tuple[str, ...]:
         """The column names of ``table`` in file order. Raises PackError."""
-        return self._read(table)[0]
+        return self.table(table)[0]
 
     def records(self, table: str, *columns: str) -> list[tuple[str, ...]]:
         """The values of ``columns`` in each row of ``table``, in file order. Raises PackError."""
-        found, rows = self._read(table)
+        found, rows = self.table(table)
         missing = [column for column in columns if column not in found]
         if missing:
             raise PackError(f"{self.table_path(table)}：缺少列 {'、'.join(missing)}")
@@ -163,42 +163,39 @@ class Pack:
         positions = [found.index(column) for column in columns]
         return [tuple([row[position] for position in positions]) for row in rows]
 
-    def _read(self, table: str) -> tuple[tuple[str, ...], list[list[str]]]:
-        path = self.table_path(table)
+    def table(self, table: str) -> tuple[tuple[str, ...], list[list[str]]]:
+        """The columns and the rows of ``table`` in file order, every value a string.
+
+        Raises PackError when the file is not the one that the manifest describes.
+        """
+        path, entry = self.table_path(table), self.manifest.tables[table]
         try:
-            text = path.read_text(encoding="utf-8")
-            header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-        except (OSError, ValueError, csv.Error) as error:
-            raise PackError(f"{path}：无法读取（{error}）；请用 qingdan packs verify 检查") from error
-        width = len(header)
-        for number, row in enumerate(rows, start=1):
-            if len(row) != width:
-                raise PackError(f"{path}：第 {number} 行数据有 {len(row)} 个值，表头有 {width} 列")
+            content = path.read_bytes()
+        except OSError as error:
+            raise PackError(f"{path}：无法读取（{error.strerror}）") from error
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise PackError(f"{path}：内容与清单中的 sha256 不一致，文件被改动或不完整")
+        try:
+            header, *rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
+        except (ValueError, csv.Error) as error:
+            raise PackError(f"{path}：不是有效的 UTF-8 CSV（{error}）") from error
+        if any(len(row) != len(header) for row in rows):
+            raise PackError(f"{path}：有的行与表头的列数不同")
+        if len(rows) != entry.rows:
+            raise PackError(f"{path}：清单写 {entry.rows} 行，实有 {len(rows)} 行")
+        missing = [column for column in entry.key if column not in header]
+        if missing:
+            raise PackError(f"{path}：缺少关键列 {'、'.join(missing)}")
         return tuple(header), rows
 
     def verify(self) -> list[str]:
         """Every way in which the tables differ from the manifest; empty when all is well."""
-        faults = []
-        for name, entry in self.manifest.tables.items():
-            path = self.folder / entry.file
+        faults: list[str] = []
+        for name in self.manifest.tables:
             try:
-                content = path.read_bytes()
-            except OSError as error:
-                faults.append(f"{path}：无法读取（{error.strerror}）")
-                continue
-            if hashlib.sha256(content).hexdigest() != entry.sha256:
-                faults.append(f"{path}：内容与清单中的 sha256 不一致，文件被改动或不完整")
-                continue
-            try:
-                columns, rows = self._read(name)
+                self.table(name)
             except PackError as error:
                 faults.extend(error.faults)
-                continue
-            if len(rows) != entry.rows:
-                faults.append(f"{path}：清单写 {entry.rows} 行，实有 {len(rows)} 行")
-            missing = [column for column in entry.key if column not in columns]
-            if missing:
-                faults.append(f"{path}：缺少关键列 {'、'.join(missing)}")
         return faults
 
 
@@ -458,7 +455,8 @@ def write_pack(
 ) -> Pack:
     """Write a pack into the new ``folder``: manifest ``fields``, and per table (columns, key, rows).
 
-    Rows are written as they come. The same input gives the same bytes. Raises PackError.
+    Rows are written as they come. The same input gives the same bytes. Raises PackError, also for a
+    value with a carriage return.
     """
     folder.mkdir(parents=True, exist_ok=False)
     entries = {}
@@ -471,6 +469,8 @@ def write_pack(
             writer.writerow(row)
             count += 1
         content = buffer.getvalue().encode()
+        if b"\r" in content:  # the csv module writes it unquoted and then cannot read it back
+            raise PackError(f"数据表 {name} 的值含有回车符")
         file = f"{name}.csv"
         _write_flushed(folder / file, content)
         entries[name] = {

@@ -37,10 +37,11 @@ class TableDiff:
 
 def pack_tables(pack: Pack) -> dict[str, Rows]:
     """All tables of an installed pack."""
-    return {
-        name: (pack.columns(name), entry.key, pack.records(name, *pack.columns(name)))
-        for name, entry in pack.manifest.tables.items()
-    }
+    tables: dict[str, Rows] = {}
+    for name, entry in pack.manifest.tables.items():
+        columns, rows = pack.table(name)
+        tables[name] = columns, entry.key, rows
+    return tables
 
 
 def diff_tables(before: Mapping[str, Rows], after: Mapping[str, Rows]) -> tuple[TableDiff, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,11 @@ from models.pack import PackStore
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """The largest official table is under 4 MB; what is far larger is not a table of ours."""
+MAX_ROWS = 1_000_000
+"""The largest official table has about 100,000 rows."""
 MAX_CELL_CHARACTERS = 20_000
+MAX_FAULTS = 10_000
+"""After so many faults the rest of a table is not looked at: it is another table than it should be."""
 ENCODINGS = ("utf-8-sig", "gb18030")
 
 _SPREADSHEET_REMAINS = re.compile(r"_x000[dD]_|[\x00-\x1f\x7f\ufeff]")
@@ -180,14 +185,18 @@ def _read_text(text: str, file: str, spec: TableSpec, draft: Draft) -> None:
         header = [_clean(cell) for cell in next(reader, [])]
         missing = [name for name in spec.column_names if name not in header]
         for name in missing:
-            draft.faults.append(Fault(file, 1, name, f"缺少这一列；表头是 {'、'.join(header) or '空的'}"))
-        for name in sorted({name for name in header if name and header.count(name) > 1}):
+            found = shown("、".join(header)) or "空的"
+            draft.faults.append(Fault(file, 1, name, f"缺少这一列；表头是 {found}"))
+        repeated = [
+            name for name, times in Counter(header).items() if times > 1 and name in spec.column_names
+        ]
+        for name in repeated:
             draft.faults.append(Fault(file, 1, name, "表头中这一列出现了不止一次"))
-        if missing or len(set(header)) != len(header):
+        if missing or repeated:
             return
-        ignored = [name for name in header if name not in spec.column_names]
+        ignored = [name or "（无列名）" for name in header if name not in spec.column_names]
         if ignored:
-            draft.notes.append(f"{file}：不使用的列 {'、'.join(ignored)}，未导入")
+            draft.notes.append(f"{file}：不使用的列 {shown('、'.join(ignored))}，未导入")
         table = _read_rows(reader, header, file, spec, draft)
     except csv.Error as error:
         draft.faults.append(Fault(file, reader.line_num, "", f"不是有效的 CSV（{error}），后面的行未检查"))
@@ -212,6 +221,11 @@ def _read_rows(
         start, line = line, reader.line_num + 1  # type: ignore[attr-defined]
         if not any(raw):
             continue
+        if len(rows) >= MAX_ROWS or len(draft.faults) >= MAX_FAULTS:
+            draft.faults.append(
+                Fault(file, start, "", f"超过 {MAX_ROWS} 行或 {MAX_FAULTS} 处错误，从这一行起未检查")
+            )
+            break
         if len(raw) != len(header):
             draft.faults.append(Fault(file, start, "", f"有 {len(raw)} 个值，表头有 {len(header)} 列"))
             continue
@@ -262,3 +276,5 @@ def _check_key(table: Table, draft: Draft) -> None:
         if first != line:
             text = shown(" ".join(values))
             draft.faults.append(Fault(table.file, line, columns, f"“{text}”与第 {first} 行重复"))
+            if len(draft.faults) >= MAX_FAULTS:
+                return

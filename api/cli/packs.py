@@ -45,7 +45,7 @@ def _faults_to_stderr() -> Iterator[None]:
     """Every fault of a PackError on a line of its own, then exit status 1."""
     try:
         yield
-    except SettingsError as error:
+    except (SettingsError, OSError) as error:
         err.print(escape(str(error)))
         raise typer.Exit(1) from error
     except PackError as error:
@@ -66,8 +66,9 @@ def list_packs(home: HomeOption = None) -> None:
         table = Table(box=None)
         # The id is what the other commands take: a narrow screen must not cut it short.
         table.add_column("编号", min_width=max(map(len, ids), default=0))
-        for title in ("版本", "种类", "名称", "地区", "适用出院日期", "状态"):
+        for title in ("版本", "种类", "名称", "地区", "适用出院日期"):
             table.add_column(title, overflow="fold")
+        table.add_column("状态", no_wrap=True)
         for pack in store.all():
             m = pack.manifest
             state = "使用中" if store.is_active(pack) else "未启用"
@@ -82,7 +83,7 @@ def _period(pack: Pack) -> str:
     starts, ends = pack.manifest.effective_from, pack.manifest.effective_to
     if starts is None and ends is None:
         return "不限"
-    return f"{starts or ''} 至 {ends or '今'}"
+    return " ".join([f"{starts} 起"] * bool(starts) + [f"{ends} 止"] * bool(ends))
 
 
 @packs_app.command()

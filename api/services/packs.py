@@ -65,20 +65,17 @@ def prepare(source: Path, fields: Mapping[str, object], store: PackStore) -> Can
     spec.check(draft, store)
     if draft.faults:
         raise ImportRefusedError(tuple(draft.faults), tuple(draft.notes))
-    kept = {key: value for key, value in given.items() if key in _FIELDS and value not in (None, "", {})}
-    if draft.requires:
-        kept["requires"] = draft.requires
     tables: dict[str, Rows] = {
         name: (table.spec.column_names, table.spec.key, table.rows) for name, table in draft.tables.items()
     }
     previous = _in_use(store, manifest.id)
     diff = diff_tables(pack_tables(previous) if previous else {}, tables)
-    return Candidate(
-        {key: kept[key] for key in _FIELDS if key in kept}, tables, tuple(draft.notes), previous, diff
-    )
+    final = manifest.model_copy(update={"requires": draft.requires})
+    return Candidate(_without_tables(final), tables, tuple(draft.notes), previous, diff)
 
 
-_FIELDS = tuple(name for name in Manifest.model_fields if name != "tables")
+def _without_tables(manifest: Manifest) -> dict[str, object]:
+    return manifest.model_dump(exclude={"tables"}, exclude_defaults=True)
 
 
 def _fields_of(source: Path) -> dict[str, object]:
@@ -89,14 +86,12 @@ def _fields_of(source: Path) -> dict[str, object]:
     faults = pack.verify()
     if faults:
         raise PackError(*faults)
-    return pack.manifest.model_dump(exclude={"tables"}, exclude_defaults=True)
+    return _without_tables(pack.manifest)
 
 
 def _check_fields(fields: Mapping[str, object]) -> Manifest:
     try:
-        manifest = Manifest.model_validate(
-            {**{key: value for key, value in fields.items() if key in _FIELDS}, "tables": {}}
-        )
+        manifest = Manifest.model_validate({**fields, "tables": {}})
     except ValidationError as error:
         raise PackError(*(_field_fault(str(fault["loc"][0]), fields) for fault in error.errors())) from error
     if manifest.effective_from and manifest.effective_to and manifest.effective_to < manifest.effective_from:

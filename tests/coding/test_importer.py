@@ -164,6 +164,19 @@ def test_columns_may_stand_in_any_order_and_unknown_ones_are_named(tmp_path: Pat
     assert "备注" in candidate.notes[0]
 
 
+def test_the_blank_columns_that_spreadsheets_leave_are_passed_over(tmp_path: Path) -> None:
+    candidate = take(tmp_path, {"codes.csv": "code,name,grey,,\nA00.000,霍乱,0,,\n"})
+    assert candidate.tables["codes"][2] == [("A00.000", "霍乱", "0")]
+
+
+def test_a_table_full_of_faults_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models.pack_import, "MAX_FAULTS", 5)
+    for row in ("x,霍乱,0\n", "A00.000,霍乱,0\n"):
+        assert 5 <= len(faults(tmp_path, {"codes.csv": "code,name,grey\n" + row * 100})) <= 7
+    monkeypatch.setattr(models.pack_import, "MAX_ROWS", 1)
+    assert "从这一行起未检查" in faults(tmp_path, {"codes.csv": CODES})[0]
+
+
 def test_codes_are_rewritten_as_the_tables_write_them_and_said(tmp_path: Path) -> None:
     candidate = take(
         tmp_path, {"codes.csv": "code,name,grey\nａ00.000X001, 霍乱_x000D_ ,0\nA17.0†G01*,脑膜炎,0\n"}

@@ -115,6 +115,14 @@ def test_a_missing_table_is_found(tmp_path: Path) -> None:
         pack.rows("words")
 
 
+def test_a_changed_table_is_not_used(tmp_path: Path) -> None:
+    pack = write(tmp_path / "town")
+    pack.table_path("words").write_text("code,name\n1,乙\n")
+    for read in (pack.rows, pack.columns, pack.records):
+        with pytest.raises(PackError, match="sha256"):
+            read("words")
+
+
 def test_the_manifest_counts_rows(tmp_path: Path) -> None:
     folder = write(tmp_path / "town").folder
     path = folder / MANIFEST_NAME
@@ -336,6 +344,12 @@ def test_what_is_written_is_read_back(
     assert pack.manifest.note == note
     assert pack.verify() == []
     assert write(folder / "b", rows, note=note).sha256 == pack.sha256
+
+
+def test_a_carriage_return_is_refused_before_it_spoils_a_table(tmp_path: Path) -> None:
+    with pytest.raises(PackError, match="回车符"):
+        write(tmp_path / "town", [("1", "a\rb")])
+    assert not (tmp_path / "town" / "words.csv").exists()
 
 
 @given(before=ROWS, after=ROWS)
