@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SHIPPED_PACKS = PROJECT_ROOT / "data"
@@ -32,6 +32,15 @@ NONE_ACTIVE = ""
 """What ``active.toml`` says of a pack that was imported but is not yet to be used."""
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+def _encodable(text: str) -> str:
+    """Refuse what a command line in another encoding leaves behind: it could not be written down."""
+    text.encode()
+    return text
+
+
+Text = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_encodable)]
 
 
 class PackError(Exception):
@@ -65,14 +74,14 @@ class Manifest(BaseModel):
     format: Annotated[int, Field(ge=1, le=FORMAT)] = FORMAT
     id: Identifier
     kind: Identifier
-    name: str
-    publisher: str
-    document: str
+    name: Text
+    publisher: Text
+    document: Text
     version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$")]
     region: Annotated[str, Field(pattern=r"^[0-9]{0,6}$")] = ""
     effective_from: date | None = None
     effective_to: date | None = None
-    note: str = ""
+    note: Annotated[str, AfterValidator(_encodable)] = ""
     requires: Mapping[str, str] = {}
     """What the pack stands on, by kind: ``{"icd10": "icd10-nhsa-2.0"}``."""
     parameters: Mapping[str, str | int | float | bool] = {}

@@ -45,8 +45,11 @@ def _faults_to_stderr() -> Iterator[None]:
     """Every fault of a PackError on a line of its own, then exit status 1."""
     try:
         yield
-    except (SettingsError, OSError) as error:
+    except SettingsError as error:
         err.print(escape(str(error)))
+        raise typer.Exit(1) from error
+    except OSError as error:
+        err.print(escape(f"{error.filename}：无法读写（{error.strerror}）"))
         raise typer.Exit(1) from error
     except PackError as error:
         if isinstance(error, ImportRefusedError):

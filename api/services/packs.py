@@ -115,7 +115,11 @@ _MEANINGS = {
 def _field_fault(field: str, fields: Mapping[str, object]) -> str:
     meaning = _MEANINGS.get(field, "见数据包说明")
     value = fields.get(field)
-    return f"缺少 {field}（{meaning}）" if value is None else f"{field} “{value}”不符合要求，应为{meaning}"
+    if value is None:
+        return f"缺少 {field}（{meaning}）"
+    # A command line in another encoding leaves characters that cannot be printed as they are.
+    shown = str(value).encode(errors="backslashreplace").decode()
+    return f"{field} “{shown}”不符合要求，应为{meaning}"
 
 
 def _check_requires(draft: Draft, spec: KindSpec, manifest: Manifest, store: PackStore) -> None:

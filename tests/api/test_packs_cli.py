@@ -109,6 +109,13 @@ def test_the_same_version_is_not_overwritten(home: Path) -> None:
     assert snapshot(home) == before
 
 
+def test_a_home_that_cannot_be_written_is_said(home: Path) -> None:
+    home.write_text("a file")
+    result = bring(home, WEIGHTS, "1")
+    assert result.exit_code == 1
+    assert "无法写入本院数据包目录" in result.stderr
+
+
 def test_a_dry_run_writes_nothing(home: Path) -> None:
     result = bring(home, WEIGHTS, "1", "--dry-run")
     assert "检查通过，未写入" in result.stdout
@@ -122,6 +129,8 @@ def test_a_dry_run_writes_nothing(home: Path) -> None:
         ("--requires=chs-drg-2.0", "种类=编号"),
         ("--version=", "缺少 version"),
         ("--id=../x", "id “../x”不符合要求"),
+        ("--name=\udcff", "name “\\udcff”不符合要求"),
+        ("--out=/dev/null/x", "/dev/null"),
     ],
 )
 def test_a_wrong_option_is_said(home: Path, option: str, message: str) -> None:
