@@ -60,6 +60,9 @@ def prepare(source: Path, fields: Mapping[str, object], store: PackStore) -> Can
     if spec is None:
         raise PackError(f"不能导入种类“{kind}”；可以导入的是：{'、'.join(KINDS)}")
     manifest = _check_fields(given)
+    for installed in store.versions(manifest.id):
+        if installed.kind != kind:
+            raise PackError(f"编号 {manifest.id} 已用于种类 {installed.kind} 的数据包，请换一个编号（--id）")
     draft = read_draft(source, spec)
     _check_requires(draft, spec, manifest, store)
     spec.check(draft, store)

@@ -129,6 +129,7 @@ def test_a_dry_run_writes_nothing(home: Path) -> None:
         ("--requires=chs-drg-2.0", "种类=编号"),
         ("--version=", "缺少 version"),
         ("--id=../x", "id “../x”不符合要求"),
+        ("--id=chs-drg-1.1", "已用于种类 drg-scheme"),
         ("--name=\udcff", "name “\\udcff”不符合要求"),
         ("--out=/dev/null/x", "/dev/null"),
     ],
