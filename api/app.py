@@ -1,0 +1,66 @@
+"""The HTTP service: one FastAPI application over the checker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+
+from api import problems
+from api.headers import AnswerHeaders
+from api.limits import BodyLimit
+from api.openapi import PROBLEM_ANSWER, document
+from api.routes import check, codes, group, health, packs, rules
+from api.settings import Settings
+from api.state import Service
+
+API_PREFIX = "/api/v1"
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application; the packs are loaded when it starts, once."""
+    service = Service(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.open()
+        yield
+
+    app = FastAPI(
+        title="清单",
+        version=version("qingdan"),
+        lifespan=lifespan,
+        # Their pages load scripts from a CDN, which a hospital's network does not reach.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        root_path=settings.root_path,
+        responses={"default": PROBLEM_ANSWER},
+        # Records of failures would carry what stood in a patient's list.
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
+    )
+    app.state.service = service
+    problems.install(app)
+    app.add_middleware(BodyLimit, limit=settings.body_limit)
+    app.add_middleware(AnswerHeaders)
+    app.include_router(health.router)
+    for router in (check.router, group.router, codes.router, rules.router, packs.router):
+        app.include_router(router, prefix=API_PREFIX)
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None or not service.documented:
+            app.openapi_schema = document(app, service)
+            service.documented = service.checker is not None
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app

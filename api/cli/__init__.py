@@ -1,0 +1,82 @@
+"""The command line: ``qingdan`` and its commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from typer._click.exceptions import ClickException, NoArgsIsHelpError
+
+from api.cli.check import check
+from api.cli.packs import packs_app
+from api.cli.rules import rules_app
+from api.cli.serve import serve
+from api.cli.template import template
+from api.cli.terminal import WRONG_USAGE, error_line
+from api.cli.usage import in_chinese, speak_chinese
+from api.settings import SettingsError
+from models.pack import PackError
+
+app = typer.Typer(
+    name="qingdan",
+    help="医疗保障基金结算清单：质控、DRG/DIP 分组、编码辅助。",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(check)
+app.command()(template)
+app.command()(serve)
+app.add_typer(rules_app)
+app.add_typer(packs_app)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"qingdan {version('qingdan')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="显示版本号。")
+    ] = False,
+) -> None:
+    """医疗保障基金结算清单：质控、DRG/DIP 分组、编码辅助。"""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and give its exit status. Every foreseen error is a line in Chinese."""
+    command = speak_chinese(typer.main.get_command(app))
+    try:
+        result = command.main(list(arguments), prog_name="qingdan", standalone_mode=False)
+    except NoArgsIsHelpError as error:
+        typer.echo(error.format_message(), err=True)
+        return WRONG_USAGE
+    except ClickException as error:
+        error_line(f"{in_chinese(error.format_message())}（用法见 qingdan --help）")
+        return WRONG_USAGE
+    except (SettingsError, PackError) as error:
+        for fault in getattr(error, "faults", (str(error),)):
+            error_line(fault)
+        return WRONG_USAGE
+    except typer.Abort:
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        status = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has left: nothing more to say, at shutdown neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)

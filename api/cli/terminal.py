@@ -1,0 +1,68 @@
+"""What the commands share: the two consoles, the common options, one clear line for an error."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+WRONG_USAGE = 2
+"""Exit status for a wrong command line, a file that cannot be read and an installation that cannot work."""
+
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="本院数据目录（也可用环境变量 QINGDAN_HOME）。")
+]
+RegionOption = Annotated[str | None, typer.Option(help="统筹地区：行政区划代码的前几位，如 45。")]
+SchemeOption = Annotated[
+    str | None, typer.Option(help="DRG 分组方案的数据包编号，如 chs-drg-2.0；不写时按地区和出院日期选取。")
+]
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """``text`` without what could move the cursor, colour the screen or turn the writing direction."""
+    return _CONTROL.sub("�", text)
+
+
+def error_line(message: str) -> None:
+    """One line on standard error."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(Text(plain(message), style="red"))
+
+
+def fail(message: str, status: int = WRONG_USAGE) -> NoReturn:
+    """Say what is wrong in one line and leave."""
+    error_line(message)
+    raise typer.Exit(status)
+
+
+@contextmanager
+def replacing(path: Path, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """A new file beside ``path`` that takes its place when everything went well, and is gone otherwise.
+
+    Leaves with a clear line when ``path`` cannot be written or is one of ``inputs``.
+    """
+    try:
+        if path.exists():
+            if not stat.S_ISREG(path.stat().st_mode):
+                fail(f"{path}：不是普通文件，不能写入结果")
+            if any(path.samefile(one) for one in inputs if one.exists()):
+                fail(f"{path}：输出文件不能是输入文件")
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part.touch(exist_ok=False)
+    except (OSError, ValueError) as error:
+        reason = "没有这个文件夹" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", "")
+        fail(f"{path}：不能写入（{reason or '文件名无效'}）")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

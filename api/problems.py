@@ -1,0 +1,167 @@
+"""The one error shape of every route: RFC 9457 ``application/problem+json``, in Chinese."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from models.pack import PackError
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:qingdan:problem:"
+logger = logging.getLogger("qingdan")
+
+
+class FieldFault(msgspec.Struct, frozen=True):
+    """One parameter or field that is wrong: where it stands, and why (Chinese)."""
+
+    place: str
+    reason: str
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The members of RFC 9457, and ``errors`` for each field that is wrong."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str = ""
+    errors: tuple[FieldFault, ...] = ()
+
+
+class ProblemError(HTTPException):
+    """Raised by a route or a middleware that refuses a request. ``kind`` is a key of KINDS."""
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str,
+        errors: Sequence[FieldFault] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(KINDS[kind][0], detail, headers)
+        self.problem = problem(kind, detail, errors)
+
+
+KINDS: dict[str, tuple[int, str]] = {
+    "invalid-json": (400, "报文不能读取"),
+    "bad-request": (400, "请求有误"),
+    "not-found": (404, "没有找到"),
+    "method-not-allowed": (405, "不支持这种请求方法"),
+    "payload-too-large": (413, "报文过大"),
+    "unsupported-media-type": (415, "不支持的报文格式"),
+    "invalid-request": (422, "请求内容不符合要求"),
+    "internal-error": (500, "服务内部错误"),
+    "not-ready": (503, "服务尚未就绪"),
+}
+"""Status and title of every kind of problem; the kind ends its ``type``."""
+
+_KIND_OF_STATUS = {status: kind for kind, (status, _) in reversed(KINDS.items())} | {400: "bad-request"}
+_DETAILS = {
+    404: "没有这个地址，请核对路径；接口清单见 /openapi.json",
+    405: "这个地址不支持此请求方法，可用的方法见响应头 Allow",
+}
+
+
+def problem(kind: str, detail: str, errors: Sequence[FieldFault] = (), instance: str = "") -> Problem:
+    status, title = KINDS[kind]
+    return Problem(TYPE_PREFIX + kind, title, status, detail, instance, tuple(errors))
+
+
+def response(found: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(found), found.status, dict(headers or {}), MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of ``app`` a problem."""
+
+    @app.exception_handler(ProblemError)
+    async def refused(_: Request, error: ProblemError) -> Response:
+        return response(error.problem, error.headers)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(_: Request, error: HTTPException) -> Response:
+        kind = _KIND_OF_STATUS.get(error.status_code)
+        detail = _DETAILS.get(error.status_code, "请求不能处理，请核对报文")
+        if kind is None:
+            title = "请求不能处理"
+            return response(Problem("about:blank", title, error.status_code, detail), error.headers)
+        return response(problem(kind, detail), error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        faults = [_fault(fault) for fault in error.errors()]
+        detail = "；".join(f"{fault.place}：{fault.reason}" for fault in faults)
+        return response(problem("invalid-request", detail, faults))
+
+    @app.exception_handler(PackError)
+    async def pack_error(_: Request, error: PackError) -> Response:
+        return response(problem("invalid-request", str(error)))
+
+    app.add_middleware(UnexpectedErrors)
+
+
+_REASONS = {
+    "missing": "必须给出",
+    "int_parsing": "应为整数",
+    "int_type": "应为整数",
+    "bool_parsing": "应为 true 或 false",
+    "greater_than_equal": "不能小于 {ge}",
+    "less_than_equal": "不能大于 {le}",
+    "literal_error": "应为 {expected} 之一",
+    "enum": "应为 {expected} 之一",
+    "string_too_long": "不能超过 {max_length} 个字符",
+    "string_too_short": "不能少于 {min_length} 个字符",
+    "string_pattern_mismatch": "格式不符合要求（{pattern}）",
+}
+
+
+def _fault(fault: Mapping[str, Any]) -> FieldFault:
+    place = ".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0])
+    context = {name: str(value).replace(" or ", "、") for name, value in (fault.get("ctx") or {}).items()}
+    return FieldFault(place, _REASONS.get(fault["type"], "不符合要求").format_map(context))
+
+
+class UnexpectedErrors:
+    """Answers an error nobody foresaw with a problem, and logs where it happened.
+
+    The log gets the type of the error and the frames, never its message: that may hold what stood in
+    a patient's list.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception as error:
+            instance = f"urn:uuid:{uuid.uuid4()}"
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            logger.error("服务内部错误 %s：%s\n%s", instance, type(error).__name__, frames)
+            if started:
+                raise ConnectionError("答复中断") from None
+            detail = f"请把编号 {instance} 和发生的时间告诉管理员，服务日志中有对应的记录"
+            await response(problem("internal-error", detail, instance=instance))(scope, receive, send)

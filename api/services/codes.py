@@ -1,0 +1,43 @@
+"""Look codes up: the search box over both books, and one code with its flags and other names."""
+
+from __future__ import annotations
+
+import msgspec
+
+from coding.library import CodeLibrary, System, ancestors, normalize_code
+from coding.names import SYSTEMS, NameTable
+from coding.search import CodeSearch, Initials
+from models.pack import PackStore
+
+
+class CodeEntry(msgspec.Struct, frozen=True):
+    """One code of a book. ``grey``: 灰码, not for settlement lists. ``ancestors`` nearest first."""
+
+    system: System
+    code: str
+    name: str
+    grey: bool
+    kind: str
+    aliases: tuple[str, ...]
+    ancestors: tuple[str, ...]
+
+
+def open_search(store: PackStore, region: str = "") -> CodeSearch:
+    """The search box over the code books that hold in ``region``. Raises PackError."""
+    tables = {}
+    for system in SYSTEMS:
+        pack = store.pack_for(system, region)
+        aliases = pack.rows("aliases") if "aliases" in pack.manifest.tables else []
+        tables[system] = NameTable.build(system, pack.rows("codes"), aliases)
+    terms = store.pack_for("coding-terms", region)
+    return CodeSearch(tables, Initials.build(terms.rows("initials")))
+
+
+def find_code(library: CodeLibrary, system: System, code: str) -> CodeEntry | None:
+    """The entry of ``code`` in any spelling (full width, † for +), None when the book lacks it."""
+    found = library.table(system).get(normalize_code(code))
+    if found is None:
+        return None
+    return CodeEntry(
+        system, found.code, found.name, found.grey, found.kind, found.aliases, ancestors(found.code)
+    )

@@ -1,0 +1,73 @@
+"""Every setting of the program: read once from the environment, documented in docs/settings.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models.pack import PROJECT_ROOT, PackStore
+
+ENV_PREFIX = "QINGDAN_"
+MIB = 1024 * 1024
+
+
+class SettingsError(ValueError):
+    """A setting has an impossible value; the message (Chinese) names the variable and the remedy."""
+
+
+class Settings(BaseSettings):
+    """What an installation can choose. Each field is the environment variable QINGDAN_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore")
+
+    home: Annotated[Path, AfterValidator(Path.absolute)] = PROJECT_ROOT / "var"
+    region: Annotated[str, Field(pattern=r"^[0-9]{0,6}$")] = ""
+    scheme: Annotated[str, Field(pattern=r"^[a-z0-9._-]{0,64}$")] = ""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
+    body_limit: Annotated[int, Field(ge=1024, le=64 * MIB)] = 2 * MIB
+    line_limit: Annotated[int, Field(ge=1024, le=64 * MIB)] = 4 * MIB
+    workbook_limit: Annotated[int, Field(ge=MIB, le=2048 * MIB)] = 256 * MIB
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def store(self) -> PackStore:
+        """The packs of this installation: shipped and imported. Raises PackError."""
+        return PackStore(site=self.home / "packs")
+
+
+def load_settings(**given: Any) -> Settings:
+    """The settings of this process; what is ``given`` and not None wins over the environment.
+
+    Raises SettingsError.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors():
+            name = str(fault["loc"][0])
+            source = f"参数 --{name.replace('_', '-')}" if given.get(name) is not None else ""
+            faults.append(
+                f"{source or f'环境变量 {ENV_PREFIX}{name.upper()}'} 的值“{fault['input']}”无效，"
+                f"应为{EXPECTED[name]}"
+            )
+        raise SettingsError("；".join(faults)) from error
+
+
+EXPECTED = {
+    "home": "文件夹路径",
+    "region": "行政区划代码的前几位数字（最多 6 位），如 45",
+    "scheme": "分组方案的数据包编号，如 chs-drg-2.0",
+    "host": "监听的地址，如 127.0.0.1",
+    "port": "1 到 65535 之间的端口号",
+    "root_path": "以 / 开头、不以 / 结尾的路径前缀，如 /qingdan",
+    "body_limit": "1024 到 67108864 之间的字节数",
+    "line_limit": "1024 到 67108864 之间的字节数",
+    "workbook_limit": "1048576 到 2147483648 之间的字节数",
+    "log_level": "debug、info、warning、error 之一",
+}
+"""What each setting may hold, for the message when it holds something else."""

@@ -1,0 +1,73 @@
+"""What the service holds while it runs: its settings, and the checker once the packs are loaded."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from api.problems import ProblemError
+from api.services.check import Checker
+from api.services.codes import open_search
+from api.settings import Settings
+from coding.search import CodeSearch
+from models.pack import PackError
+
+logger = logging.getLogger("qingdan")
+
+
+@dataclass
+class Service:
+    """The state of one running service. ``faults`` (Chinese) say why it is not ready.
+
+    ``documented``: the OpenAPI document has been made with the examples that loaded packs give.
+    """
+
+    settings: Settings
+    checker: Checker | None = None
+    faults: tuple[str, ...] = ("数据包尚未加载",)
+    documented: bool = False
+    _search: CodeSearch | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def open(self) -> None:
+        """Load the packs. A fault is logged and kept: the service then answers 503 and says why."""
+        try:
+            self.checker = Checker.open(self.settings.store(), self.settings.region, self.settings.scheme)
+        except PackError as error:
+            self.faults = error.faults
+            for fault in error.faults:
+                logger.error("数据包不能加载：%s", fault)
+        else:
+            self.faults = ()
+
+    def require(self) -> Checker:
+        """The checker. Raises ProblemError (503) while there is none."""
+        if self.checker is None:
+            raise ProblemError("not-ready", "；".join(self.faults))
+        return self.checker
+
+    def search(self) -> CodeSearch:
+        """The search box, built when first asked for (about a second). Raises PackError."""
+        with self._lock:
+            if self._search is None:
+                self._search = open_search(self.require().store, self.settings.region)
+            return self._search
+
+
+def service_of(connection: HTTPConnection) -> Service:
+    service = connection.app.state.service
+    assert isinstance(service, Service)  # noqa: S101 -- create_app put it there
+    return service
+
+
+def checker_of(service: Annotated[Service, Depends(service_of)]) -> Checker:
+    return service.require()
+
+
+ServiceDep = Annotated[Service, Depends(service_of)]
+CheckerDep = Annotated[Checker, Depends(checker_of)]
