@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-System = Literal["icd10", "icd9cm3"]
+from coding.library import CodeTable, System
+
+__all__ = ["SYSTEMS", "NameTable", "System"]
 SYSTEMS: tuple[System, ...] = ("icd10", "icd9cm3")
 
 
@@ -14,7 +16,8 @@ SYSTEMS: tuple[System, ...] = ("icd10", "icd9cm3")
 class NameTable:
     """Every code of one system, in code order, and every name that leads to a code.
 
-    ``codes``, ``titles``, ``grey``, ``kinds`` run side by side, one entry a code. ``names`` and
+    ``codes``, ``titles``, ``grey``, ``kinds``, ``editions`` (how many editions of the crosswalk lead to
+    the code) run side by side, one entry a code. ``names`` and
     ``owner`` run side by side, one entry a (name, code) pair: ``owner`` is the index of the code,
     ``edition`` is empty for the code's own title and names the edition an alias comes from.
     The first ``len(codes)`` names are the titles.
@@ -25,18 +28,33 @@ class NameTable:
     titles: tuple[str, ...]
     grey: tuple[bool, ...]
     kinds: tuple[str, ...]
+    editions: tuple[int, ...]
     names: tuple[str, ...]
     owner: tuple[int, ...]
     edition: tuple[str, ...]
 
     @classmethod
+    def of(cls, table: CodeTable) -> NameTable:
+        """The columns of one code book of the library. Raises PackError."""
+        pack = table.pack
+        aliases = pack.rows("aliases") if "aliases" in pack.manifest.tables else []
+        crosswalk = pack.rows("crosswalk") if "crosswalk" in pack.manifest.tables else []
+        return cls.build(table.system, pack.rows("codes"), aliases, crosswalk)
+
+    @classmethod
     def build(
-        cls, system: System, codes: Iterable[Mapping[str, str]], aliases: Iterable[Mapping[str, str]]
+        cls,
+        system: System,
+        codes: Iterable[Mapping[str, str]],
+        aliases: Iterable[Mapping[str, str]],
+        crosswalk: Iterable[Mapping[str, str]] = (),
     ) -> NameTable:
-        """From table rows ``code,name,grey[,kind]`` and ``code,name,edition``; order does not matter."""
+        """From rows ``code,name,grey[,kind]``, ``code,name,edition`` and ``edition,code,insurance_code``."""
         rows = sorted(codes, key=lambda row: row["code"])
         place = {row["code"]: index for index, row in enumerate(rows)}
         titles = [row["name"] for row in rows]
+        known = {(row["insurance_code"], row["edition"]) for row in crosswalk}
+        editions = Counter(code for code, _ in known)
         names, owner, edition = list(titles), list(range(len(rows))), [""] * len(rows)
         seen = set(zip(names, owner, strict=True))
         for row in sorted(aliases, key=lambda row: (row["code"], row["name"], row["edition"])):
@@ -53,6 +71,7 @@ class NameTable:
             tuple(titles),
             tuple(row["grey"] == "1" for row in rows),
             tuple(row.get("kind", "") for row in rows),
+            tuple(editions[row["code"]] for row in rows),
             tuple(names),
             tuple(owner),
             tuple(edition),

@@ -1,0 +1,1 @@
+"""Suggestion of codes for what the doctor wrote."""

@@ -1,0 +1,271 @@
+"""Candidates for a statement and what speaks for and against each: the ranker's features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rapidfuzz import distance, fuzz, process
+from scipy import sparse
+
+from coding.suggestion.grams import Float
+from coding.suggestion.history import PastCodings, Recall
+from coding.suggestion.index import NameIndex, compact, qualifier_rows
+from coding.suggestion.split import Statement
+
+PER_UNIT = 40
+PER_STATEMENT = 100
+MAXIMUM_CANDIDATES = 240
+FORMS = 3
+"""A unit is compared as written, with abbreviations and usages expanded, and without remarks."""
+
+FEATURES = (
+    "raw", "expanded", "bare", "raw_share", "expanded_share", "bare_share", "best", "best_share", "best_rank",
+    "word", "word_share", "whole", "whole_share", "whole_word",
+    "name_covered", "text_covered", "whole_name_covered", "whole_text_covered", "name_learned", "text_learned",
+    "ratio", "ratio_raw", "partial", "jaro", "common", "contained", "contained_raw", "contains", "same", "same_raw",
+    "ends_alike", "begins_alike", "name_length", "unit_length", "length_ratio", "unit_share", "level", "units",
+    "extra_qualifiers", "missing_qualifiers", "shared_qualifiers", "digits_extra", "digits_missing",
+    "is_title", "codes", "aliases", "grey", "morphology", "vague",
+    "editions", "extension", "unspecified", "category_best", "category_mean", "subcategory_best", "subcategory_mean",
+    "past_best", "past_sum", "past_code", "past_category", "past_count", "past_share", "past_exact",
+)  # fmt: skip
+COLUMN = {name: place for place, name in enumerate(FEATURES)}
+PAST = tuple(name for name in FEATURES if name.startswith("past_"))
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The candidates of one statement: ``names`` (rows of the index), their features, best units."""
+
+    names: NDArray[np.int64]
+    features: Float
+    units: NDArray[np.int64]
+    recall: Recall | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Translations:
+    """How often a character of a text stands for another of the name: ``to[text, name]``, sparse."""
+
+    to: sparse.csr_matrix
+
+    @classmethod
+    def none(cls, index: NameIndex) -> Translations:
+        size = len(index.letter_keys)
+        return cls(sparse.csr_matrix((size, size), dtype=np.float32))
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """Compares statements with the names of one index, and with past codings where there are any."""
+
+    index: NameIndex
+    translations: Translations
+    past: PastCodings | None = None
+
+    def forms(self, text: str) -> tuple[str, str, str]:
+        """The forms in which a unit is compared."""
+        index = self.index
+        bare = index.splitter.bare(text)
+        return compact(text), compact(index.expand(text)), compact(index.expand(bare))
+
+    def compare(self, statement: Statement, left_out: int = -1) -> Comparison:
+        """Candidates and features of ``statement``; ``left_out``: the past coding not to look at."""
+        index = self.index
+        units = statement.units
+        forms = [form for unit in units for form in self.forms(unit.text)]
+        count = len(units)
+        vectors = index.gram_space.vectors(forms)
+        cosines = np.asarray((vectors @ index.columns).todense(), dtype=np.float32).reshape(count, FORMS, -1)
+        expanded_forms = forms[1::FORMS]
+        words = index.word_space.vectors([index.tokenizer.tokenize(form) for form in expanded_forms])
+        word_cosines = np.asarray((words @ index.word_columns).todense(), dtype=np.float32)
+        best = cosines.max(axis=1)
+        recall = self.past.recall(forms[0], [forms[i * FORMS + 1] for i in range(count)], left_out) if self.past else None
+        candidates = self._candidates(best, word_cosines, forms, recall)
+        return Comparison(*self._features(statement, candidates, forms, vectors, cosines, best, word_cosines, recall), recall)
+
+    def _candidates(
+        self, best: Float, word_cosines: Float, forms: Sequence[str], recall: Recall | None
+    ) -> NDArray[np.int64]:
+        chosen: dict[int, None] = {}
+        index = self.index
+        if recall is not None:
+            chosen.update(dict.fromkeys(recall.names[:30].tolist()))
+        for form in forms:
+            name = index.exact.get(form)
+            if name is not None:
+                chosen[name] = None
+            for key, values in index.alternatives.items() if len(form) <= 8 and form.isascii() else ():
+                if key == form:
+                    for value in values:
+                        other = index.exact.get(compact(value))
+                        if other is not None:
+                            chosen[other] = None
+        for unit in range(len(best)):
+            size = PER_STATEMENT if unit == 0 else PER_UNIT
+            chosen.update(dict.fromkeys(_top(best[unit], size)))
+            chosen.update(dict.fromkeys(_top(word_cosines[unit], size // 4)))
+        return np.fromiter(list(chosen)[:MAXIMUM_CANDIDATES], dtype=np.int64)
+
+    def _features(
+        self,
+        statement: Statement,
+        candidates: NDArray[np.int64],
+        forms: Sequence[str],
+        vectors: sparse.csr_matrix,
+        cosines: Float,
+        best: Float,
+        word_cosines: Float,
+        recall: Recall | None,
+    ) -> tuple[NDArray[np.int64], Float, NDArray[np.int64]]:
+        index = self.index
+        size, count = len(candidates), len(statement.units)
+        features = np.zeros((size, len(FEATURES)), dtype=np.float32)
+        if not size:
+            return candidates, features, np.zeros(0, dtype=np.int64)
+
+        def put(name: str, values: Float | float) -> None:
+            features[:, COLUMN[name]] = values
+
+        row = np.arange(size)
+        near = best[:, candidates] + 0.3 * word_cosines[:, candidates]
+        # A shorter unit that says the same is the better place for the candidate.
+        level = np.array([unit.level for unit in statement.units], dtype=np.float32)
+        unit = (near + 0.01 * level[:, None]).argmax(axis=0)
+        top = np.maximum(cosines.max(axis=2), 1e-6)
+        for place, name in enumerate(("raw", "expanded", "bare")):
+            value = cosines[unit, place, candidates]
+            put(name, value)
+            put(f"{name}_share", value / top[unit, place])
+        value = best[unit, candidates]
+        peak = np.maximum(best.max(axis=1), 1e-6)
+        put("best", value)
+        put("best_share", value / peak[unit])
+        inside = best[:, candidates]
+        ranks = (-inside).argsort(axis=1).argsort(axis=1)
+        put("best_rank", ranks[unit, row])
+        value = word_cosines[unit, candidates]
+        put("word", value)
+        put("word_share", value / np.maximum(word_cosines.max(axis=1), 1e-6)[unit])
+        put("whole", best[0, candidates])
+        put("whole_share", best[0, candidates] / peak[0])
+        put("whole_word", word_cosines[0, candidates])
+        self._coverage(features, candidates, unit, vectors)
+        names = [index.names[candidate] for candidate in candidates]
+        pairs = [(forms[u * FORMS + 1], forms[u * FORMS], forms[u * FORMS + 2]) for u in unit.tolist()]
+        self._fuzzy(features, names, forms, unit)
+        put("contained", [name in pair[1] or name in pair[0] or name in pair[2] for name, pair in zip(names, pairs, strict=True)])
+        put("contained_raw", [name in pair[1] for name, pair in zip(names, pairs, strict=True)])
+        put("contains", [pair[1] in name or pair[0] in name or pair[2] in name for name, pair in zip(names, pairs, strict=True)])
+        put("same", [name in pair for name, pair in zip(names, pairs, strict=True)])
+        put("same_raw", [name == pair[1] for name, pair in zip(names, pairs, strict=True)])
+        put("ends_alike", [name[-2:] == pair[0][-2:] for name, pair in zip(names, pairs, strict=True)])
+        put("begins_alike", [name[:2] == pair[2][:2] for name, pair in zip(names, pairs, strict=True)])
+        lengths = np.array([len(pair[0]) for pair in pairs], dtype=np.float32)
+        put("name_length", index.length[candidates])
+        put("unit_length", lengths)
+        put("length_ratio", index.length[candidates] / np.maximum(lengths, 1))
+        put("unit_share", lengths / max(len(forms[1]), 1))
+        put("level", level[unit])
+        put("units", count)
+        self._qualifiers(features, candidates, names, forms, unit)
+        features[:, COLUMN["is_title"] : COLUMN["unspecified"] + 1] = index.flags[candidates]
+        self._neighbourhood(features, candidates, best[0])
+        if recall is not None:
+            self._remember(features, candidates, recall)
+        return candidates, features, unit
+
+    def _coverage(
+        self, features: Float, candidates: NDArray[np.int64], unit: NDArray[np.int64], vectors: sparse.csr_matrix
+    ) -> None:
+        """Idf-weighted share of the name's characters that the text has, and the other way round."""
+        index = self.index
+        weight = index.letter_weight
+        rows = index.letters[candidates]
+        have = np.asarray(vectors[:, : len(weight)].todense()).reshape(-1, FORMS, len(weight)).max(axis=1) > 0
+        have = have.astype(np.float32)
+        name_weight = np.maximum(rows @ weight, 1e-6)
+        shared = np.asarray(rows @ (have * weight).T)
+        text_weight = np.maximum(have @ weight, 1e-6)
+        row = np.arange(len(candidates))
+        features[:, COLUMN["name_covered"]] = shared[row, unit] / name_weight
+        features[:, COLUMN["text_covered"]] = shared[row, unit] / text_weight[unit]
+        features[:, COLUMN["whole_name_covered"]] = shared[:, 0] / name_weight
+        features[:, COLUMN["whole_text_covered"]] = shared[:, 0] / text_weight[0]
+        if self.translations.to.nnz:
+            texts = sparse.csr_matrix(have)
+            reach = np.maximum(have, np.minimum(np.asarray((texts @ self.translations.to).todense()), 1))
+            learned = np.asarray(rows @ (reach * weight).T)
+            features[:, COLUMN["name_learned"]] = learned[row, unit] / name_weight
+            back = np.minimum(np.asarray((rows @ self.translations.to.T).todense()), 1)
+            back = np.maximum(back, np.asarray(rows.todense()))
+            features[:, COLUMN["text_learned"]] = ((back * have[unit]) @ weight) / text_weight[unit]
+
+    def _neighbourhood(self, features: Float, candidates: NDArray[np.int64], whole: Float) -> None:
+        """How near the other names of the candidate's category are to the whole statement."""
+        ordered = whole[self.index.by_category]
+        for name, groups in (("category", self.index.categories), ("subcategory", self.index.subcategories)):
+            mine = groups.of_name[candidates]
+            largest = np.maximum.reduceat(ordered, groups.start)
+            mean = np.add.reduceat(ordered, groups.start) / (groups.size + 3)
+            features[:, COLUMN[f"{name}_best"]] = largest[mine] / max(float(largest.max()), 1e-6)
+            features[:, COLUMN[f"{name}_mean"]] = mean[mine] / max(float(mean.max()), 1e-6)
+
+    def _fuzzy(
+        self, features: Float, names: Sequence[str], forms: Sequence[str], unit: NDArray[np.int64]
+    ) -> None:
+        used = np.unique(unit)
+        for each in used.tolist():
+            mine = np.flatnonzero(unit == each)
+            chosen = [names[i] for i in mine]
+            raw, expanded, bare = forms[each * FORMS : each * FORMS + FORMS]
+            table = process.cdist([raw, expanded, bare], chosen, scorer=fuzz.ratio, dtype=np.float32)
+            features[mine, COLUMN["ratio"]] = table.max(axis=0) / 100
+            features[mine, COLUMN["ratio_raw"]] = table[0] / 100
+            for name, scorer, scale in (
+                ("partial", fuzz.partial_ratio, 100),
+                ("jaro", distance.JaroWinkler.normalized_similarity, 1),
+                ("common", distance.LCSseq.normalized_similarity, 1),
+            ):
+                found = process.cdist([bare], chosen, scorer=scorer, dtype=np.float32)
+                features[mine, COLUMN[name]] = found[0] / scale
+
+    def _qualifiers(
+        self,
+        features: Float,
+        candidates: NDArray[np.int64],
+        names: Sequence[str],
+        forms: Sequence[str],
+        unit: NDArray[np.int64],
+    ) -> None:
+        of_names = self.index.qualifiers[candidates]
+        both = [raw + "\n" + expanded for raw, expanded in zip(forms[::FORMS], forms[1::FORMS], strict=True)]
+        of_text = np.array([qualifier_rows([text.replace("\n", "|")])[0] for text in both])[unit]
+        features[:, COLUMN["extra_qualifiers"]] = (of_names * (1 - of_text)).sum(axis=1)
+        features[:, COLUMN["missing_qualifiers"]] = (of_text * (1 - of_names)).sum(axis=1)
+        features[:, COLUMN["shared_qualifiers"]] = (of_names * of_text).sum(axis=1)
+        digits = [frozenset(c for c in text if c.isascii() and c.isalnum()) for text in both]
+        for row, (name, each) in enumerate(zip(names, unit.tolist(), strict=True)):
+            mine = frozenset(c for c in name if c.isascii() and c.isalnum())
+            if mine or digits[each]:
+                features[row, COLUMN["digits_extra"]] = len(mine - digits[each])
+                features[row, COLUMN["digits_missing"]] = len(digits[each] - mine)
+
+    def _remember(self, features: Float, candidates: NDArray[np.int64], recall: Recall) -> None:
+        for name, values in recall.features(candidates).items():
+            features[:, COLUMN[name]] = values
+
+
+def _top(values: Float, size: int) -> list[int]:
+    """The places of the ``size`` largest positive values, largest first, ties in order."""
+    if len(values) > size:
+        # The cut is by value, so that equal values stay or go together and the order is stable.
+        chosen = np.argpartition(-values, size)[:size]
+    else:
+        chosen = np.arange(len(values))
+    chosen = chosen[values[chosen] > 0]
+    return [int(i) for i in chosen[np.lexsort((chosen, -values[chosen]))]]

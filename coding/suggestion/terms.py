@@ -1,0 +1,53 @@
+"""Our own tables of abbreviations, usages, eponyms and spellings, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from coding.names import System
+from coding.normalize import Normalizer
+from models.pack import Pack
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the pack of kind ``coding-terms`` says, keys and values in the one spelling.
+
+    ``expansions``: per system, phrase → every wording it may stand for, the usual one first.
+    ``morphology``: (ICD-O-3 morphology code, name, whether it is the preferred name).
+    """
+
+    normalize: Normalizer
+    expansions: Mapping[System, Mapping[str, tuple[str, ...]]]
+    morphology: tuple[tuple[str, str, bool], ...]
+    initials: Sequence[Mapping[str, str]]
+
+    @classmethod
+    def load(cls, pack: Pack) -> Terms:
+        """Read the pack's tables. Raises PackError."""
+        normalize = Normalizer(
+            {row["text"]: row["simplified"] for row in pack.rows("traditional")},
+            {row["text"]: row["expansion"] for row in pack.rows("variants")},
+        )
+        collected: dict[System, dict[str, dict[str, None]]] = {"icd10": {}, "icd9cm3": {}}
+
+        def add(system: System, text: str, expansion: str) -> None:
+            key, value = normalize(text), normalize(expansion)
+            if key and value != key:
+                collected[system].setdefault(key, {})[value] = None
+
+        for row in pack.rows("abbreviations") + pack.rows("synonyms"):
+            add("icd9cm3" if row["system"] == "icd9cm3" else "icd10", row["text"], row["expansion"])
+        for row in pack.rows("eponyms"):
+            add("icd10", row["text"], row["expansion"])
+            add("icd9cm3", row["text"], row["expansion"])
+        return cls(
+            normalize,
+            {
+                system: {key: tuple(values) for key, values in phrases.items()}
+                for system, phrases in collected.items()
+            },
+            tuple((row["code"], row["name"], row["preferred"] == "1") for row in pack.rows("morphology")),
+            pack.rows("initials"),
+        )
