@@ -1,0 +1,93 @@
+"""Python predicates: what the operators of a rule file cannot say, by name, one module a family.
+
+A predicate takes the facts and the parameters of the rule as keyword arguments, and yields a ``Hit``
+for every place where the rule fires. It is silent where the list does not allow to know.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from qc_rules.facts import Facts, place
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One place where a rule fires: node, row (-1: the node itself or setlinfo), wire name of the field.
+
+    ``values`` are for the message, as ``{hit.NAME}``. ``path``, ``label`` and ``value`` replace what
+    would follow from the place, for something that is no field of the interface.
+    """
+
+    node: str
+    index: int = -1
+    wire: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    path: str = ""
+    label: str = ""
+    value: str = ""
+
+    @property
+    def official(self) -> str:
+        """The official path of the place."""
+        return place(self.node, self.index, self.wire)
+
+
+Function = Callable[..., Iterator[Hit]]
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """A registered function and when it need not be called.
+
+    ``needs``: nodes that must have rows. ``diagnoses`` / ``procedures``: names of parameters that
+    hold code prefixes; without such a code in the list the predicate cannot fire. ``defects``: it
+    only looks at what could not be read, or is no field of the interface.
+    """
+
+    function: Function
+    needs: tuple[str, ...] = ()
+    diagnoses: str = ""
+    procedures: str = ""
+    defects: bool = False
+
+    def arguments(self) -> dict[str, bool]:
+        """The parameters it takes, with whether each must be given."""
+        return {
+            name: parameter.default is inspect.Parameter.empty
+            for name, parameter in inspect.signature(self.function).parameters.items()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        }
+
+
+_REGISTERED: dict[str, Predicate] = {}
+
+
+def predicate(
+    *, needs: tuple[str, ...] = (), diagnoses: str = "", procedures: str = "", defects: bool = False
+) -> Callable[[Function], Function]:
+    """Register a function under its own name, to be used as ``check: NAME``."""
+
+    def register(function: Function) -> Function:
+        name = function.__name__
+        if name in _REGISTERED:
+            raise ValueError(f"predicate {name} is registered twice")
+        _REGISTERED[name] = Predicate(function, needs, diagnoses, procedures, defects)
+        return function
+
+    return register
+
+
+def predicates() -> Mapping[str, Predicate]:
+    """Every predicate by name; imports the modules of this folder."""
+    for module in pkgutil.iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+    return _REGISTERED
+
+
+__all__ = ["Facts", "Hit", "Predicate", "predicate", "predicates"]

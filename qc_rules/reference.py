@@ -1,0 +1,153 @@
+"""What rules look values up in: value domains, the code books, the codes of one sex."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from coding.library import CodeLibrary, category, load_library, normalize_code, subcategory
+from models.pack import Pack, PackError, PackRef, PackStore
+
+MAX_REMEMBERED = 100_000
+"""Codes and rows that one process remembers; a month of a large hospital has some 20,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """The values that a coded field may take. Not ``confirmed``: no official copy, so it never blocks."""
+
+    values: Mapping[str, str]
+    confirmed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFacts:
+    """One code as received and what the code book says of it.
+
+    ``code``: normalised; ``name``, ``kind`` and ``grey`` are the book's (empty, False when unknown);
+    ``dagger`` and ``asterisk``: the halves of a combined code (``asterisk`` empty for other codes).
+    ``rules``: positions of the rules to look at because this code is in the list.
+    """
+
+    received: str
+    code: str
+    known: bool
+    name: str
+    grey: bool
+    kind: str
+    aliases: tuple[str, ...]
+    category: str
+    subcategory: str
+    dagger: str
+    asterisk: str
+    rules: tuple[int, ...] = ()
+
+    def starts_with(self, prefixes: tuple[str, ...]) -> bool:
+        """Whether the code begins with one of ``prefixes``; a combined code by its dagger half."""
+        return self.code.startswith(prefixes)
+
+
+@dataclass(frozen=True, slots=True)
+class SexLimit:
+    """Codes that only one sex can have: ``sex`` "1" male or "2" female, by prefix; error or warn."""
+
+    prefix: str
+    system: str
+    sex: str
+    level: str
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The tables of one region and date. Domains are named by the wire name of their field."""
+
+    library: CodeLibrary
+    domains: Mapping[str, Domain]
+    sex_limits: tuple[SexLimit, ...] = ()
+    packs: tuple[PackRef, ...] = field(default=())
+
+    @classmethod
+    def load(cls, store: PackStore, region: str = "", on: date | None = None) -> Reference:
+        """The tables that hold in ``region`` on discharge date ``on``. Raises PackError."""
+        library = load_library(store, region, on)
+        values = store.pack_for("value-domains", region, on)
+        limits = store.pack_for("sex-restricted", region, on)
+        found: dict[str, dict[str, str]] = {}
+        doubtful = set()
+        for name, code, meaning, status in values.records("domains", "field", "code", "name", "status"):
+            found.setdefault(name, {})[code] = meaning
+            if status != "confirmed":
+                doubtful.add(name)
+        domains = {name: Domain(codes, name not in doubtful) for name, codes in found.items()}
+        departments = _names(values, "departments")
+        # Some systems send A03.01 without its dots.
+        undotted = {code.replace(".", ""): name for code, name in departments.items()}
+        domains["departments"] = Domain({**undotted, **departments})
+        domains["countries"] = Domain(_names(values, "countries"))
+        rows = limits.records("code_prefix", "code_prefix", "system", "sex", "level")
+        return cls(
+            library, domains, tuple(SexLimit(*row) for row in rows), (*library.packs, values.ref, limits.ref)
+        )
+
+    def domain(self, names: Iterable[str]) -> Domain:
+        """The union of the named domains. Raises PackError for a name that no pack has."""
+        values: dict[str, str] = {}
+        confirmed = True
+        for name in names:
+            if name not in self.domains:
+                raise PackError(f"没有值域“{name}”；有的是：{'、'.join(sorted(self.domains))}")
+            values |= self.domains[name].values
+            confirmed &= self.domains[name].confirmed
+        return Domain(values, confirmed)
+
+
+def _names(pack: Pack, table: str) -> dict[str, str]:
+    return {row[0]: row[1] for row in pack.records(table, "code", "name")}
+
+
+class CodeReader:
+    """Looks a received code up once and remembers it: the same codes come back all month."""
+
+    def __init__(self, library: CodeLibrary, rules_of: Callable[[str, str], tuple[int, ...]]) -> None:
+        self._library = library
+        self._rules_of = rules_of
+        self._diagnoses: dict[str, CodeFacts] = {}
+        self._procedures: dict[str, CodeFacts] = {}
+
+    def diagnosis(self, received: str | None) -> CodeFacts | None:
+        """The facts of a diagnosis code, None when there is none."""
+        if received is None:
+            return None
+        return self._diagnoses.get(received) or self._read("icd10", received)
+
+    def procedure(self, received: str | None) -> CodeFacts | None:
+        """The facts of a procedure code, None when there is none."""
+        if received is None:
+            return None
+        return self._procedures.get(received) or self._read("icd9cm3", received)
+
+    def _read(self, system: str, received: str) -> CodeFacts:
+        code = normalize_code(received)
+        diagnosis = system == "icd10"
+        entry = self._library.diagnosis(code) if diagnosis else self._library.procedure(code)
+        dagger, _, asterisk = code.partition("+")
+        facts = CodeFacts(
+            received=received,
+            code=code,
+            known=entry is not None,
+            name=entry.name if entry else "",
+            grey=entry.grey if entry else False,
+            kind=entry.kind if entry else "",
+            aliases=entry.aliases if entry else (),
+            category=category(code),
+            subcategory=subcategory(code),
+            dagger=dagger,
+            asterisk=asterisk or (code if code.endswith("*") else ""),
+            rules=self._rules_of(system, code),
+        )
+        memory = self._diagnoses if diagnosis else self._procedures
+        if len(memory) >= MAX_REMEMBERED:
+            memory.clear()
+        memory[received] = facts
+        return facts
