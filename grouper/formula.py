@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import re
 from collections.abc import Callable, Iterator, Set
@@ -43,7 +42,9 @@ class FormulaError(ValueError):
 
     def __init__(self, message: str, position: int, text: str) -> None:
         near = text[max(0, position - 12) : position + 12].strip()
-        super().__init__(f"公式第 {position + 1} 个字符处：{message}" + (f"（附近是“{near}”）" if near else ""))
+        super().__init__(
+            f"公式第 {position + 1} 个字符处：{message}" + (f"（附近是“{near}”）" if near else "")
+        )
         self.message = message
         self.position = position
 
@@ -112,7 +113,7 @@ ALWAYS = Always()
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "=": operator.eq,
-    "!=": lambda left, right: left == left and left != right,
+    "!=": lambda left, right: left < right or left > right,
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -326,13 +327,17 @@ class _Parser:
 
     def compare(self, variable: str, at: _Token, sign: str, value: _Token) -> Node:
         if variable in CODE_VARIABLES:
-            raise self.fail(f"{variable}（{VARIABLE_NAMES[variable]}）只能与集合比较，应写 {variable} in 集合", at)
+            raise self.fail(
+                f"{variable}（{VARIABLE_NAMES[variable]}）只能与集合比较，应写 {variable} in 集合", at
+            )
         if variable in TEXT_VARIABLES:
             if sign not in ("=", "!="):
                 raise self.fail(f"{variable}（{VARIABLE_NAMES[variable]}）是代码，只能写 = 或 in", at)
             return OneOf(variable, (self.value_of(value),), sign == "!=")
         if value.kind != "number":
-            raise self.fail(f"{variable}（{VARIABLE_NAMES[variable]}）要与数字比较，不能写“{value.text}”", value)
+            raise self.fail(
+                f"{variable}（{VARIABLE_NAMES[variable]}）要与数字比较，不能写“{value.text}”", value
+            )
         return Comparison(variable, sign, float(value.text))
 
     def value(self) -> str:
@@ -417,12 +422,14 @@ class _Parser:
 class Facts(Protocol):
     """What a formula looks at in a prepared case; an unknown number is NaN, unknown text is empty."""
 
-    @property
-    def numbers(self) -> dict[str, float]: ...
-    @property
-    def texts(self) -> dict[str, str]: ...
+    def number(self, variable: str) -> float:
+        """The value of a variable of NUMBER_VARIABLES."""
+
+    def text(self, variable: str) -> str:
+        """The value of a variable of TEXT_VARIABLES."""
+
     def codes(self, variable: str) -> tuple[str, ...]:
-        """The codes of ZYZD, QTZD, ZYSS or QTSS."""
+        """The codes of a variable of CODE_VARIABLES, each once."""
 
     def complication_codes(self, level: str) -> tuple[str, ...]:
         """The other diagnoses that count as ``level`` (MCC or CC), after exclusion."""
@@ -468,9 +475,9 @@ def evaluate(node: Node, facts: Facts, sets: Sets) -> bool:
         case Count(comparison=sign, number=number):
             return COMPARISONS[sign](len(matching(node, facts, sets)), number)
         case Comparison(variable=variable, comparison=sign, number=number):
-            return COMPARISONS[sign](facts.numbers.get(variable, math.nan), number)
+            return COMPARISONS[sign](facts.number(variable), number)
         case OneOf(variable=variable, values=values, negated=negated):
-            return text_matches(facts.texts.get(variable, ""), values, negated)
+            return text_matches(facts.text(variable), values, negated)
         case And(parts=parts):
             return all(evaluate(part, facts, sets) for part in parts)
         case Or(parts=parts):

@@ -17,6 +17,8 @@ class Case:
     what else stands in the list. ``age`` in whole years (0 under one year), ``age_days`` in days
     (under one year only), ``birth_weight`` in g, ``length_of_stay`` in days, ``icu_hours`` in hours;
     None where the list does not say. ``discharge_way`` and ``department`` are wire codes.
+    ``diagnosis_edition`` and ``procedure_edition`` name the edition the codes were written in
+    (``clinical-2.0``); empty is 医保版 2.0.
     """
 
     diagnoses: tuple[str, ...]
@@ -29,6 +31,8 @@ class Case:
     discharge_way: str = ""
     icu_hours: float | None = None
     department: str = ""
+    diagnosis_edition: str = ""
+    procedure_edition: str = ""
 
 
 class Complication(msgspec.Struct, frozen=True):
