@@ -1,0 +1,223 @@
+"""The pages: one list with its result, and the rule catalogue."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote
+
+import jinja2
+import yaml
+from fastapi import APIRouter, Request
+from starlette.responses import HTMLResponse, Response
+
+from api.problems import ProblemError
+from api.services.rules import rule_entries
+from api.state import Service, service_of
+from models.report import SEVERITY_LABELS, Report
+from models.wire import DecodeError, decode_payload
+from qc_rules.schema import CONFIDENCE_LABELS
+from web.domains import Domains
+from web.forms import Form, FormError, Page, export, open_list, read_form, target
+from web.samples import SAMPLES, sample
+
+FOLDER = Path(__file__).resolve().parent
+STATIC = FOLDER / "static"
+PAGES = (("/", "检查清单"), ("/rules", "规则目录"))
+"""The pages of the bar at the top: address and name."""
+FORM_TYPE = "application/x-www-form-urlencoded"
+STATUS_LABELS = {"stable": "启用", "preview": "试用", "off": "未启用"}
+
+router = APIRouter(include_in_schema=False)
+
+
+@cache
+def _fingerprint(name: str) -> str:
+    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    base = request.scope.get("root_path", "").rstrip("/")
+
+    def static(name: str) -> str:
+        return f"{base}/static/{name}?v={_fingerprint(name)}"
+
+    page = _environment().get_template(template)
+    here = request.url.path.removeprefix(base)
+    text = page.render(base=base, static=static, pages=PAGES, here=here, labels=SEVERITY_LABELS, **values)
+    return HTMLResponse(text, status)
+
+
+def _list_page(request: Request, form: Form, error: str = "", status: int = 200) -> Response:
+    service = service_of(request)
+    checker = service.require()
+    report = None if form.empty else _check(service, form)
+    group = report.group if report else None
+    names = {row.get("diag_code"): row.get("diag_name", "") for row in form.payload.get("diseinfo", ())}
+    counted = [
+        {
+            "code": item.code,
+            "level": item.level,
+            "name": names.get(item.code, ""),
+            "note": "因主要诊断排除，不计" if item.excluded else "",
+        }
+        for item in (group.complications if group else ())
+        if item.level
+    ]
+    converted = [item for item in (*group.diagnoses, *group.procedures) if item.reason] if group else []
+    return _render(
+        request,
+        "list.html",
+        status,
+        page=Page(form, Domains.open(checker.store, service.settings.region), report),
+        target=target,
+        samples=SAMPLES,
+        severities=SEVERITY_LABELS.items(),
+        counted=counted,
+        converted=converted,
+        error=error,
+    )
+
+
+def _check(service: Service, form: Form) -> Report | None:
+    try:
+        return service.require().check(decode_payload(form.message))
+    except DecodeError:
+        return None  # only fields outside the interface: there is nothing to check yet
+
+
+@router.get("/")
+async def empty_list(request: Request) -> Response:
+    """A form to type a list into."""
+    return _list_page(request, Form())
+
+
+@router.post("/")
+async def checked_list(request: Request) -> Response:
+    """The submitted form again, with its result: how the page works without script."""
+    form, error = _submitted(await request.body())
+    return _list_page(request, form, error, 422 if error else 200)
+
+
+@router.post("/open")
+async def opened_list(request: Request) -> Response:
+    """A list that was pasted, opened from a file or is a sample, in the form and with its result."""
+    body = await request.body()
+    content = body
+    try:
+        if request.headers.get("content-type", "").partition(";")[0].strip() == FORM_TYPE:
+            content = _chosen(body)
+        form = content if isinstance(content, Form) else open_list(content)
+    except FormError as error:
+        return _list_page(request, Form(), str(error), 422)
+    return _list_page(request, form)
+
+
+def _chosen(body: bytes) -> bytes | Form:
+    """The text that a plain form pasted, or the sample that it chose. Raises FormError."""
+    try:
+        fields = parse_qs(body.decode("ascii"), errors="strict", max_num_fields=10)
+    except ValueError as error:
+        raise FormError("表单内容无法读取：请刷新页面后重试") from error
+    if "payload" in fields:
+        return fields["payload"][0].encode("utf-8", "surrogatepass")
+    found = sample(fields.get("sample", [""])[0])
+    if found is None:
+        raise FormError("没有选择样例，也没有粘贴内容")
+    return Form(payload=found.payload())
+
+
+@router.post("/export")
+async def exported_list(request: Request) -> Response:
+    """The list of the form as a JSON file under official names."""
+    form, error = _submitted(await request.body())
+    if not error:
+        try:
+            content = export(form)
+        except FormError as refused:
+            error = str(refused)
+        else:
+            name = quote("结算清单.json")
+            disposition = f"attachment; filename=\"settlement-list.json\"; filename*=UTF-8''{name}"
+            return Response(
+                content, media_type="application/json", headers={"content-disposition": disposition}
+            )
+    return _list_page(request, form, error, 422)
+
+
+def _submitted(body: bytes) -> tuple[Form, str]:
+    try:
+        return read_form(body.decode("ascii")), ""
+    except FormError as error:
+        return Form(), str(error)
+    except UnicodeDecodeError:
+        return Form(), "表单内容无法读取：请刷新页面后重试"
+
+
+@router.get("/rules")
+async def rule_catalogue(request: Request) -> Response:
+    """Every rule, those switched off too."""
+    checker = service_of(request).require()
+    entries = rule_entries(checker.rules)
+    return _render(
+        request,
+        "rules.html",
+        entries=entries,
+        families=sorted({entry.family for entry in entries}),
+        severities=SEVERITY_LABELS.items(),
+        statuses=STATUS_LABELS,
+    )
+
+
+@router.get("/rules/{code}")
+async def rule_page(request: Request, code: str) -> Response:
+    """One rule in full: what it says, why, on what basis, and its examples."""
+    checker = service_of(request).require()
+    rule = checker.rules.rule(code.upper()[:20])
+    if rule is None:
+        return _render(
+            request, "refused.html", 404, title="没有这条规则", reason=f"规则目录中没有“{code[:20]}”。"
+        )
+    return _render(
+        request,
+        "rule.html",
+        rule=rule,
+        statuses=STATUS_LABELS,
+        confidences=CONFIDENCE_LABELS,
+        condition=_yaml(rule["when"]),
+        examples=[
+            (title, [_example(example) for example in rule["examples"][key]])
+            for key, title in (("fires", "会触发"), ("passes", "不触发"))
+        ],
+    )
+
+
+def _yaml(value: object) -> str:
+    if value is None:
+        return ""
+    return yaml.safe_dump(value, allow_unicode=True, sort_keys=False, width=100).strip()
+
+
+def _example(example: Mapping[str, Any]) -> Mapping[str, str]:
+    shown = {key: example[key] for key in ("change", "group", "settings") if example.get(key)}
+    return {"note": example.get("note", ""), "base": example.get("base", ""), "text": _yaml(shown)}
+
+
+def refused(request: Request, error: ProblemError) -> Response:
+    """A page that says why there is none, for a browser."""
+    found = error.problem
+    return _render(request, "refused.html", found.status, title=found.title, reason=found.detail)

@@ -1,0 +1,179 @@
+// The answer of the check: beside the form, and at the fields that the findings name.
+
+const SEVERITIES = { error: "错误", warn: "警告", info: "提示" };
+const RANK = Object.keys(SEVERITIES);
+const base = document.documentElement.dataset.base;
+
+function fill(part, values) {
+  for (const slot of part.querySelectorAll("[data-text]")) {
+    if (slot.dataset.text in values) slot.textContent = values[slot.dataset.text] ?? "";
+  }
+  return part;
+}
+
+const copy = (name) => document.getElementById(`blank-${name}`).content.firstElementChild.cloneNode(true);
+
+function show(list, items, name, prepare) {
+  list.replaceChildren(
+    ...items.map((item) => {
+      const piece = fill(copy(name), item);
+      prepare?.(piece, item);
+      return piece;
+    }),
+  );
+  list.closest("div[data-complications], div[data-prepared]")?.toggleAttribute("hidden", !items.length);
+}
+
+const note = (finding) => {
+  const item = document.createElement("li");
+  item.dataset.severity = finding.severity;
+  item.textContent = finding.message;
+  return item;
+};
+
+function notesFor(element) {
+  const row = element.closest(".row");
+  const id = `notes-${element.id}`;
+  const known = document.getElementById(id);
+  if (known) return known;
+  const list = document.createElement("ul");
+  list.className = "notes";
+  list.id = id;
+  (row ? row.querySelector(".row-notes td") : element.closest(".part, .block"))?.append(list);
+  return list;
+}
+
+function clearFields(form) {
+  for (const control of form.querySelectorAll("[data-kind][data-severity], [data-kind][aria-describedby]")) {
+    for (const name of ["data-severity", "aria-invalid", "aria-describedby"]) control.removeAttribute(name);
+  }
+  for (const list of form.querySelectorAll(".row-notes td")) list.replaceChildren();
+  for (const list of form.querySelectorAll(".notes")) list.replaceChildren();
+  for (const badge of form.querySelectorAll(".weight")) badge.remove();
+}
+
+function markFields(form, findings) {
+  const tallies = new Map();
+  for (const finding of findings) {
+    const { element } = finding;
+    if (!element) continue;
+    const notes = notesFor(element);
+    notes.append(note(finding));
+    if (element.matches("[data-kind]")) {
+      // Findings come gravest first, so the first one gives the colour.
+      if (!element.dataset.severity) element.dataset.severity = finding.severity;
+      if (finding.severity === "error") element.setAttribute("aria-invalid", "true");
+      element.setAttribute("aria-describedby", notes.id);
+    }
+    const part = element.closest(".part")?.id;
+    const tally = tallies.get(part) ?? { count: 0, severity: finding.severity };
+    tally.count += 1;
+    tallies.set(part, tally);
+  }
+  for (const link of form.querySelectorAll(".jump a")) {
+    const tally = tallies.get(`part-${link.dataset.part}`);
+    const place = link.querySelector(".tally");
+    place.textContent = tally?.count ?? "";
+    place.dataset.severity = tally?.severity ?? "";
+  }
+}
+
+function showGroup(result, report, list) {
+  const group = report.group;
+  const section = result.querySelector(".group");
+  section.hidden = false;
+  section.querySelector("[data-grouped]").hidden = !group;
+  const ungrouped = section.querySelector("[data-text=ungrouped]");
+  ungrouped.hidden = Boolean(group);
+  ungrouped.textContent = report.ungrouped || "没有分组结果。";
+  if (!group) return;
+  fill(section, { code: group.code, name: group.name, mdc: group.mdc, adrg: group.adrg, explanation: group.explanation });
+  section.querySelector(".path").hidden = !group.mdc;
+  const received = new Map((group.diagnoses ?? []).map((item) => [item.used, item.received]));
+  const rows = list.rows("diseinfo").map((row) => ({
+    code: document.getElementById(`${row.id}.diag_code`),
+    name: document.getElementById(`${row.id}.diag_name`)?.value ?? "",
+  }));
+  const counted = (group.complications ?? [])
+    .filter((item) => item.level)
+    .map((item) => {
+      const row = rows.find(({ code }) => [item.code, received.get(item.code)].includes(code.value.trim()));
+      return { ...item, row, name: row?.name ?? "", note: item.excluded ? "因主要诊断排除，不计" : "" };
+    });
+  show(section.querySelector("[data-complications] ul"), counted, "complication", (piece, item) => {
+    piece.querySelector(".level").dataset.level = item.level;
+    if (!item.row || item.excluded) return;
+    const badge = document.createElement("span");
+    badge.className = "weight";
+    badge.dataset.level = badge.textContent = item.level;
+    item.row.code.after(badge);
+  });
+  const converted = [...(group.diagnoses ?? []), ...(group.procedures ?? [])]
+    .filter((item) => item.reason)
+    .map((item) => ({ ...item, used: item.used || "不参与分组" }));
+  show(section.querySelector("[data-prepared] ul"), converted, "prepared");
+}
+
+/** Shows a report; returns its findings, gravest first, each with the element it is about. */
+export function showReport(form, report, list) {
+  const result = document.getElementById("result");
+  const findings = [...report.findings]
+    .sort((a, b) => RANK.indexOf(a.severity) - RANK.indexOf(b.severity))
+    .map((finding) => ({ ...finding, element: list.find(finding.path) }));
+  clearFields(form);
+  result.dataset.state = "done";
+  result.dataset.verdict = report.verdict;
+  fill(result.querySelector(".verdict"), report);
+  result.querySelector(".arc").setAttribute("stroke-dasharray", `${report.score} 100`);
+  for (const [severity, label] of Object.entries(SEVERITIES)) {
+    const count = findings.filter((finding) => finding.severity === severity).length;
+    const button = result.querySelector(`[data-count=${severity}]`);
+    button.querySelector("b").textContent = count;
+    button.setAttribute("aria-label", `${label} ${count} 个`);
+  }
+  showGroup(result, report, list);
+  result.querySelector(".findings").hidden = false;
+  result.querySelector(".none").hidden = findings.length > 0;
+  const opened = new Set([...result.querySelectorAll(".finding:has(details[open])")].map((item) => item.dataset.key));
+  show(document.getElementById("findings"), findings, "finding", (piece, finding) => {
+    piece.dataset.severity = finding.severity;
+    piece.dataset.key = `${finding.rule} ${finding.path}`;
+    piece.querySelector("details").open = opened.has(piece.dataset.key);
+    piece.querySelector("[data-text=severityLabel]").textContent = `${SEVERITIES[finding.severity]} `;
+    piece.querySelector("[data-text=value]").textContent = finding.value || "（空）";
+    piece.querySelector(".place").href = `#${finding.element?.id ?? ""}`;
+    piece.querySelector("[data-rule]").href = `${base}/rules/${encodeURIComponent(finding.rule)}`;
+  });
+  const packs = result.querySelector(".packs");
+  packs.hidden = !report.packs?.length;
+  show(packs.querySelector("ul"), report.packs ?? [], "pack");
+  markFields(form, findings);
+  document.getElementById("spoken").textContent = `${report.verdict}，${report.score} 分，${findings.length} 个问题`;
+  return findings;
+}
+
+export function showEmpty(form) {
+  const result = document.getElementById("result");
+  result.dataset.state = "empty";
+  delete result.dataset.verdict;
+  clearFields(form);
+  markFields(form, []);
+  document.getElementById("spoken").textContent = "";
+}
+
+export function showFailure(text) {
+  const place = document.getElementById("failure");
+  place.textContent = text;
+  place.hidden = !text;
+}
+
+/** Brings the element of a finding into view and puts the cursor there. */
+export function goTo(element) {
+  if (!element) return;
+  const target = element.matches(".row") ? element.querySelector("[data-kind]") : element;
+  target.focus({ preventScroll: true });
+  target.scrollIntoView({ block: "center", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  target.classList.remove("arrived");
+  requestAnimationFrame(() => target.classList.add("arrived"));
+  target.addEventListener("animationend", () => target.classList.remove("arrived"), { once: true });
+}
