@@ -11,6 +11,7 @@ from starlette.responses import Response
 from api.limits import check_json_type
 
 JSON = "application/json"
+API_PREFIX = "/api/v1"
 
 Region = Annotated[
     str,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,8 +15,7 @@ from api.openapi import PROBLEM_ANSWER, document
 from api.routes import check, codes, group, health, packs, rules
 from api.settings import Settings
 from api.state import Service
-
-API_PREFIX = "/api/v1"
+from api.version import program_version
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -31,7 +29,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(
         title="清单",
-        version=version("qingdan"),
+        version=program_version(),
         lifespan=lifespan,
         # Their pages load scripts from a CDN, which a hospital's network does not reach.
         docs_url=None,
@@ -52,9 +50,8 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     app.add_middleware(BodyLimit, limit=settings.body_limit)
     app.add_middleware(AnswerHeaders)
-    app.include_router(health.router)
-    for router in (check.router, group.router, codes.router, rules.router, packs.router):
-        app.include_router(router, prefix=API_PREFIX)
+    for part in (check, group, codes, rules, packs, health):
+        app.include_router(part.router)
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None or not service.documented:

@@ -53,7 +53,7 @@ def load_settings(**given: Any) -> Settings:
             source = f"参数 --{name.replace('_', '-')}" if given.get(name) is not None else ""
             faults.append(
                 f"{source or f'环境变量 {ENV_PREFIX}{name.upper()}'} 的值“{fault['input']}”无效，"
-                f"应为{EXPECTED[name]}"
+                f"应为：{EXPECTED[name]}"
             )
         raise SettingsError("；".join(faults)) from error
 

@@ -59,13 +59,14 @@ class Service:
             return self._search
 
 
-def service_of(connection: HTTPConnection) -> Service:
+# Asynchronous, so that they run in place: a plain function would be sent to a thread.
+async def service_of(connection: HTTPConnection) -> Service:
     service = connection.app.state.service
     assert isinstance(service, Service)  # noqa: S101 -- create_app put it there
     return service
 
 
-def checker_of(service: Annotated[Service, Depends(service_of)]) -> Checker:
+async def checker_of(service: Annotated[Service, Depends(service_of)]) -> Checker:
     return service.require()
 
 

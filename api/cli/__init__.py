@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -19,6 +18,7 @@ from api.cli.template import template
 from api.cli.terminal import WRONG_USAGE, error_line
 from api.cli.usage import in_chinese, speak_chinese
 from api.settings import SettingsError
+from api.version import program_version
 from models.pack import PackError
 
 app = typer.Typer(
@@ -37,7 +37,7 @@ app.add_typer(packs_app)
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"qingdan {version('qingdan')}")
+        typer.echo(f"qingdan {program_version()}")
         raise typer.Exit
 
 

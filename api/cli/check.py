@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.cli.terminal import (
+    WIDE,
     WRONG_USAGE,
     HomeOption,
     RegionOption,
@@ -36,8 +37,6 @@ from models.report import SEVERITY_LABELS, Report
 Format = Literal["table", "json", "ndjson", "xlsx"]
 LONG_FILE = 4 * 1024 * 1024
 """Bytes from which a progress bar is worth showing."""
-WIDE = 160
-"""Columns of a table that goes to a file."""
 COMMON_RULES = 10
 """Rules named in the summary of many lists."""
 NOT_UPLOADABLE = 1
@@ -148,7 +147,7 @@ class TableWriter:
         self._totals = totals
         self._console = Console(file=stream, highlight=False)
         if not self._console.is_terminal:
-            self._console = Console(file=stream, highlight=False, width=WIDE)
+            self._console.width = WIDE
 
     def report(self, file: str, line: int, report: Report) -> None:
         console = self._console

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from api.cli.terminal import HomeOption, RegionOption, fail
+from api.cli.terminal import WIDE, HomeOption, RegionOption, fail
 from api.services.rules import rule_entries
 from api.settings import load_settings
 from models.report import SEVERITY_LABELS, Severity
@@ -52,7 +52,9 @@ def list_rules(
             *map(Text, (entry.code, SEVERITY_LABELS[entry.severity], state, entry.title, entry.basis))
         )
     console = Console(highlight=False)
-    console.print(table, soft_wrap=not console.is_terminal)
+    if not console.is_terminal:
+        console.width = WIDE
+    console.print(table)
     console.print(f"共 {len(entries)} 条，在用 {sum(entry.runs for entry in entries)} 条")
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 import logging
 import socket
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from fastapi import FastAPI
 
 from api.cli.terminal import HomeOption, RegionOption, SchemeOption, fail
 from api.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import uvicorn
 
 APPLICATION = "web.app"
 """The module with the whole application: pages over the API. Named, not imported: ``web`` stands above ``api``."""
@@ -33,18 +36,19 @@ def serve(
     application: FastAPI = importlib.import_module(APPLICATION).create_app(settings)
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     typer.echo(f"清单服务：http://{shown}:{settings.port}{settings.root_path}/ （Ctrl+C 停止）")
-    run_server(application, listener)
+    make_server(application).run(sockets=[listener])
 
 
-def run_server(application: FastAPI, listener: socket.socket) -> None:
-    """Serve on an open socket until told to stop."""
+def make_server(application: FastAPI) -> uvicorn.Server:
+    """A server for ``application``; its ``run`` takes the open sockets."""
     import uvicorn  # noqa: PLC0415 -- other commands need no server
 
     # Our own access log has no patient data; uvicorn's has the path as sent.
-    config = uvicorn.Config(
-        application, log_config=None, access_log=False, server_header=False, lifespan="on"
+    return uvicorn.Server(
+        uvicorn.Config(
+            application, log_config=None, access_log=False, server_header=False, lifespan="on", ws="none"
+        )
     )
-    uvicorn.Server(config).run(sockets=[listener])
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -16,6 +16,8 @@ from rich.text import Text
 
 WRONG_USAGE = 2
 """Exit status for a wrong command line, a file that cannot be read and an installation that cannot work."""
+WIDE = 160
+"""Columns of a table that goes to a file or a program."""
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="本院数据目录（也可用环境变量 QINGDAN_HOME）。")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.answers import JSON, Region, Scheme, answer, json_body, ok
+from api.answers import API_PREFIX, JSON, Region, Scheme, answer, json_body, ok
 from api.example import EXAMPLE_LIST
 from api.problems import ProblemError
 from api.state import CheckerDep
 from models.wire import DecodeError, Received, decode
 
-router = APIRouter(tags=["质控"])
+router = APIRouter(prefix=API_PREFIX, tags=["质控"])
 
 LIST_BODY = {
     "required": True,

@@ -7,14 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from api.answers import answer, ok
+from api.answers import API_PREFIX, answer, ok
 from api.problems import ProblemError
 from api.services.codes import find_code
 from api.state import CheckerDep, ServiceDep
 from coding.library import MAX_CODE_LENGTH, System
 from coding.search import MAXIMUM_LENGTH
 
-router = APIRouter(prefix="/codes", tags=["编码"])
+router = APIRouter(prefix=f"{API_PREFIX}/codes", tags=["编码"])
 
 SYSTEM_NAMES = {"icd10": "疾病诊断编码库", "icd9cm3": "手术操作编码库"}
 

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.answers import JSON, Region, Scheme, answer, json_body, ok
+from api.answers import API_PREFIX, JSON, Region, Scheme, answer, json_body, ok
 from api.example import EXAMPLE_CASE, EXAMPLE_LIST
 from api.problems import FieldFault, ProblemError
 from api.routes.check import read_list
@@ -17,7 +17,7 @@ from api.state import CheckerDep
 from models.grouping import Case
 from models.settlement_list import RECORDS
 
-router = APIRouter(tags=["分组"])
+router = APIRouter(prefix=API_PREFIX, tags=["分组"])
 
 MAX_CODES = 1000
 Code = Annotated[str, msgspec.Meta(max_length=64)]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 import msgspec
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from api.answers import answer, ok
 from api.state import ServiceDep
+from api.version import program_version
 
 router = APIRouter(tags=["运行"])
 
@@ -33,4 +32,4 @@ async def health(service: ServiceDep) -> Response:
     """数据包加载完成后返回 200 和各版本号；之前返回 503 和原因。"""
     store = service.require().store
     packs = {pack.id: pack.manifest.version for pack in store.all() if store.is_active(pack)}
-    return answer(Health("ok", version("qingdan"), packs))
+    return answer(Health("ok", program_version(), packs))

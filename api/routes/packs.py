@@ -8,11 +8,11 @@ import msgspec
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from api.answers import answer, ok
+from api.answers import API_PREFIX, answer, ok
 from api.state import CheckerDep
 from models.pack import Pack, PackStore
 
-router = APIRouter(tags=["数据包"])
+router = APIRouter(prefix=API_PREFIX, tags=["数据包"])
 
 
 class PackEntry(msgspec.Struct, frozen=True):

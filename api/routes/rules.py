@@ -7,13 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from api.answers import JSON, answer, ok
+from api.answers import API_PREFIX, JSON, answer, ok
 from api.problems import ProblemError
 from api.services.rules import rule_entries
 from api.state import CheckerDep
 from models.report import Severity
 
-router = APIRouter(prefix="/rules", tags=["规则"])
+router = APIRouter(prefix=f"{API_PREFIX}/rules", tags=["规则"])
 
 RULE_SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -1,0 +1,218 @@
+"""``qingdan demo``: make a month of made-up lists, check and group it, say how the checks did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from api.cli.terminal import HomeOption, fail, replacing
+from api.demo.case_mix import load_case_mix
+from api.demo.evaluation import Evaluation, group_weights
+from api.demo.generator import Generator
+from api.demo.month import LABELS_FILE, LISTS_FILE, Label, Month
+from api.services.check import Checker
+from api.settings import Settings, load_settings
+from api.spreadsheet import ReportWorkbook
+from models.wire import decode
+
+REPORT_FILE = "report.ndjson"
+WORK_LIST_FILE = "worklist.xlsx"
+MOST_SHOWN = 10
+MOST_LISTS = 1_000_000
+
+demo_app = typer.Typer(
+    name="demo",
+    help="演示数据：虚构医院一个月的结算清单，部分清单埋有已知的差错，用来看质控和分组的效果。",
+    no_args_is_help=True,
+)
+out = Console(soft_wrap=True, highlight=False)
+
+ListsOption = Annotated[int, typer.Option(min=1, max=MOST_LISTS, help="清单份数。")]
+SeedOption = Annotated[int, typer.Option(help="随机种子：种子相同，生成的文件逐字节相同。")]
+OutOption = Annotated[
+    Path | None, typer.Option(file_okay=False, help="写入的文件夹；不写则用本院数据目录下的 demo。")
+]
+
+
+@demo_app.command()
+def generate(
+    lists: ListsOption = 2000, seed: SeedOption = 1, out_folder: OutOption = None, home: HomeOption = None
+) -> None:
+    """只生成清单（lists.ndjson）和埋入差错的标签（labels.ndjson）。"""
+    settings = load_settings(home=home)
+    checker = Checker.open(settings.store(), scheme="chs-drg-2.0")
+    _generate(checker, _folder(settings, out_folder), lists, seed)
+
+
+@demo_app.command()
+def run(
+    lists: ListsOption = 2000, seed: SeedOption = 1, out_folder: OutOption = None, home: HomeOption = None
+) -> None:
+    """生成、质控、分组并报告；差错全部查出且无误报错误时退出码为 0。"""
+    settings = load_settings(home=home)
+    store = settings.store()
+    checker = Checker.open(store, scheme="chs-drg-2.0")
+    folder = _folder(settings, out_folder)
+    _generate(checker, folder, lists, seed)
+    evaluation = Evaluation(group_weights(store))
+    seconds = _check(checker, folder, lists, evaluation)
+    _print(evaluation, seconds, folder)
+    if not evaluation.passed:
+        raise typer.Exit(1)
+
+
+def _folder(settings: Settings, given: Path | None) -> Path:
+    folder = given or settings.home / "demo"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fail(f"{folder}：不能建立文件夹（{error.strerror}）")
+    return folder
+
+
+def _generate(checker: Checker, folder: Path, lists: int, seed: int) -> None:
+    running = {one.rule.code for one in checker.rules.running}
+    month = Month(Generator(load_case_mix(checker.store), seed), lists, running)
+    started = perf_counter()
+    with (
+        replacing(folder / LISTS_FILE) as list_part,
+        replacing(folder / LABELS_FILE) as label_part,
+        list_part.open("wb") as list_stream,
+        label_part.open("wb") as label_stream,
+        _progress() as progress,
+    ):
+        for _ in progress.track(month.write(list_stream, label_stream), lists, description="生成"):
+            pass
+    out.print(
+        f"已生成 {lists} 份清单：{escape(str(folder / LISTS_FILE))}（{perf_counter() - started:.1f} 秒）"
+    )
+
+
+def _check(checker: Checker, folder: Path, lists: int, evaluation: Evaluation) -> float:
+    """Check every list as a hospital's file is checked; seconds spent in reading and checking."""
+    write = msgspec.json.Encoder().encode
+    read_label = msgspec.json.Decoder(Label).decode
+    seconds = 0.0
+    with (
+        replacing(folder / REPORT_FILE) as report_part,
+        replacing(folder / WORK_LIST_FILE) as work_part,
+        (folder / LISTS_FILE).open("rb") as list_stream,
+        (folder / LABELS_FILE).open("rb") as label_stream,
+        report_part.open("wb") as report_stream,
+        ReportWorkbook(work_part) as work_list,
+        _progress() as progress,
+    ):
+        pairs = progress.track(zip(list_stream, label_stream, strict=True), lists, description="质控分组")
+        for content, label_text in pairs:
+            label = read_label(label_text)
+            started = perf_counter()
+            report = checker.check(decode(content))
+            seconds += perf_counter() - started
+            report_stream.write(write(report) + b"\n")
+            if report.findings:
+                work_list.add(LISTS_FILE, label.line, report)
+            evaluation.add(label, report)
+    return seconds
+
+
+def _progress() -> Progress:
+    return Progress(console=Console(stderr=True), transient=True)
+
+
+def _print(evaluation: Evaluation, seconds: float, folder: Path) -> None:
+    e = evaluation
+    out.print()
+    out.rule("[bold]演示月报告：2026 年 10 月[/bold]")
+    out.print(_summary(e, seconds))
+    out.print(_common("最常见的问题", "清单", e.findings))
+    out.print(_groups(e))
+    out.print(_families(e))
+    for reason, count in e.ungrouped.most_common(MOST_SHOWN):
+        out.print(f"  未入组 {count} 份：{escape(reason)}")
+    if e.clean_warnings:
+        out.print(_common("无差错清单上的警告（供核对，不计为误报）", "清单", e.clean_warnings))
+    for title, cases in (("未查出的差错", e.missed), ("无差错清单上的错误（误报）", e.false_errors)):
+        if cases:
+            out.print(f"[red]{title}：{len(cases)} 处[/red]")
+        for label, rule in cases[:MOST_SHOWN]:
+            out.print(
+                f"  第 {label.line} 份（{escape(label.theme)}）{rule} {escape('、'.join(label.defects))}"
+            )
+    out.print(
+        f"逐份报告：{escape(str(folder / REPORT_FILE))}；工作清单：{escape(str(folder / WORK_LIST_FILE))}"
+    )
+    if e.passed:
+        out.print("[green]埋入的差错全部查出，无差错清单没有误报错误。[/green]")
+    else:
+        out.print("[red]有差错未查出或有误报，见上。[/red]")
+
+
+def _table(title: str, *columns: tuple[str, bool]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name, number in columns:
+        table.add_column(name, justify="right" if number else "left")
+    return table
+
+
+def _summary(e: Evaluation, seconds: float) -> Table:
+    table = _table("概况", ("项目", False), ("结果", False))
+    index, weighted = e.case_mix_index
+    rows = (
+        ("清单", f"{e.lists} 份：无差错 {e.clean}，埋入差错 {e.lists - e.clean}"),
+        ("结论", _shares(e.verdicts, e.lists)),
+        ("等级", _shares(e.grades, e.lists)),
+        (
+            "DRG 入组率",
+            f"{_percent(e.grouped, e.lists)}（歧义组 {e.ambiguous}，未入组 {e.ungrouped.total()}）",
+        ),
+        ("DRG 组数", f"{len(e.groups)}"),
+        ("CMI", f"{index:.3f}（权重表列出的 {weighted} 份）"),
+        (
+            "差错查出率",
+            f"{_percent(e.found.total(), e.planted.total())}（{e.found.total()}/{e.planted.total()}）",
+        ),
+        ("误报错误", f"{len(e.false_errors)}"),
+        ("用时", f"{seconds:.2f} 秒，每份 {seconds / max(e.lists, 1) * 1e6:.0f} 微秒"),
+    )
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _common(title: str, unit: str, counts: Counter[tuple[str, str]]) -> Table:
+    table = _table(title, ("规则", False), ("问题", False), (unit, True))
+    for (rule, name), count in counts.most_common(MOST_SHOWN):
+        table.add_row(rule, escape(name), str(count))
+    return table
+
+
+def _groups(e: Evaluation) -> Table:
+    table = _table("最多的病组", ("DRG", False), ("名称", False), ("清单", True), ("权重", True))
+    for drg, group in sorted(e.groups.items(), key=lambda pair: (-pair[1].lists, pair[0]))[:MOST_SHOWN]:
+        weight = e.weights.get(drg)
+        table.add_row(drg, escape(group.name), str(group.lists), f"{weight:.2f}" if weight else "")
+    return table
+
+
+def _families(e: Evaluation) -> Table:
+    table = _table("埋入的差错", ("规则类", False), ("应查出", True), ("查出", True), ("查出率", True))
+    for name, planted, found in e.families:
+        table.add_row(name, str(planted), str(found), _percent(found, planted))
+    return table
+
+
+def _shares(counts: Counter[str], total: int) -> str:
+    return "，".join(f"{name} {count}（{_percent(count, total)}）" for name, count in counts.most_common())
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f}%" if whole else "—"
