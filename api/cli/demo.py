@@ -39,7 +39,7 @@ out = Console(soft_wrap=True, highlight=False)
 ListsOption = Annotated[int, typer.Option(min=1, max=MOST_LISTS, help="清单份数。")]
 SeedOption = Annotated[int, typer.Option(help="随机种子：种子相同，生成的文件逐字节相同。")]
 OutOption = Annotated[
-    Path | None, typer.Option(file_okay=False, help="写入的文件夹；不写则用本院数据目录下的 demo。")
+    Path | None, typer.Option("--out", file_okay=False, help="写入的文件夹；不写则用本院数据目录下的 demo。")
 ]
 
 

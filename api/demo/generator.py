@@ -101,12 +101,12 @@ class Generator:
         """The random numbers of one list for one purpose, independent of all others."""
         return Random(f"{self.seed}/{index}/{purpose}")  # noqa: S311 - made-up data must be repeatable
 
-    def make(self, index: int) -> DemoList:
-        """The clean list number ``index`` (from 0)."""
+    def make(self, index: int, *, only_4101: bool = False) -> DemoList:
+        """The clean list number ``index`` (from 0); ``only_4101`` keeps it from being a 4101A list."""
         rng = self.random_for(index, "list")
         stay = _Stay(self.mix, rng, self.year, self.month, index)
         body = stay.write()
-        short = rng.random() < _SHARE_4101A
+        short = rng.random() < _SHARE_4101A and not only_4101
         return DemoList(
             body=as_4101a(body) if short else body,
             interface="4101A" if short else "4101",
