@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import Problem, ProblemError, problem, response
+
+DRAINED_BYTES = 64 * 1024 * 1024
+DRAINED_SECONDS = 5
 
 
 class BodyTooLargeError(ProblemError):
@@ -36,22 +42,33 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refusal = self._refusal(dict(scope["headers"]))
-        if refusal is not None:
-            await response(refusal, {"connection": "close"})(scope, receive, send)
-            return
-        taken = 0
+        headers = dict(scope["headers"])
+        refusal = self._refusal(headers)
+        refused, taken = refusal is not None, 0
 
         async def counted() -> Message:
-            nonlocal taken
+            nonlocal refused, taken
             message = await receive()
             if message["type"] == "http.request":
                 taken += len(message.get("body", b""))
                 if taken > self.limit:
+                    refused = True
                     raise BodyTooLargeError(self.limit)
             return message
 
-        await self.app(scope, counted, send)
+        async def drained(message: Message) -> None:
+            last = message["type"] == "http.response.body" and not message.get("more_body")
+            if refused and last and b"expect" not in headers:
+                # Closing on a client that still sends would reset the connection before it reads this.
+                await send({**message, "more_body": True})
+                await _drain(receive)
+                message = {"type": "http.response.body"}
+            await send(message)
+
+        if refusal is not None:
+            await response(refusal, {"connection": "close"})(scope, receive, drained)
+        else:
+            await self.app(scope, counted, drained)
 
     def _refusal(self, headers: dict[bytes, bytes]) -> Problem | None:
         length = headers.get(b"content-length", b"0")
@@ -64,6 +81,18 @@ class BodyLimit:
                 "unsupported-media-type", f"不接受压缩的报文（Content-Encoding: {shown}），请直接送 JSON"
             )
         return None
+
+
+async def _drain(receive: Receive) -> None:
+    """Take and forget what a refused client still sends, within bounds."""
+    left = DRAINED_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAINED_SECONDS):
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
+                left -= len(message.get("body", b""))
 
 
 def check_json_type(content_type: str) -> None:

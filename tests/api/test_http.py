@@ -90,7 +90,7 @@ def test_what_is_no_list_is_refused(client: httpx.Client, content: bytes) -> Non
     assert_problem(client.post(CHECK, content=content, headers=JSON), "invalid-json")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"a":' + b"[" * 100_000])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"diagnoses":' + b"\xff"])
 def test_what_is_no_json_is_no_case(client: httpx.Client, content: bytes) -> None:
     assert_problem(client.post(GROUP, content=content, headers=JSON), "invalid-json")
 
@@ -126,7 +126,7 @@ def test_a_declared_body_over_the_limit_is_refused_unread(address: str, settings
 @pytest.mark.parametrize("path", [CHECK, GROUP])
 def test_streamed_bytes_are_counted(client: httpx.Client, settings: Settings, path: str) -> None:
     def endless() -> Iterator[bytes]:
-        for _ in range(settings.body_limit // 1024 + 1):
+        for _ in range(settings.body_limit // 1024 * 50):
             yield b" " * 1024
 
     assert_problem(
