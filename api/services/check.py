@@ -1,0 +1,199 @@
+"""The use case of all doors: one settlement list in, one report out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import TypeVar
+
+from coding.library import CodeLibrary
+from grouper.drg import DrgScheme, compile_scheme
+from models.grouping import Case, GroupResult
+from models.pack import Pack, PackError, PackRef, PackStore
+from models.report import Finding, Report, Verdict
+from models.wire import Received
+from qc_rules.facts import Facts
+from qc_rules.reference import Reference
+from qc_rules.ruleset import RuleSet, rule_packs
+
+FULL_SCORE = 100
+GRADES = ((90, "甲"), (75, "乙"), (0, "丙"))
+"""Lowest score of each grade, after the grades of medical record quality (甲、乙、丙级病案)."""
+MAX_REMEMBERED = 4096
+"""Pairs of region and discharge date whose packs one process remembers."""
+
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Checker:
+    """Checks and groups lists with the packs that hold for each: pure, no database, no clock.
+
+    The packs are read when first needed and kept; a new import needs a new Checker.
+    """
+
+    def __init__(self, store: PackStore, region: str = "", scheme: str = "") -> None:
+        self.store = store
+        self.region = region
+        self.scheme = scheme
+        self._rules: dict[tuple[PackRef, ...], RuleSet] = {}
+        self._schemes: dict[tuple[str, str], DrgScheme] = {}
+        self._chosen_rules: dict[tuple[str, date | None], RuleSet] = {}
+        self._chosen_schemes: dict[tuple[str, str, date | None], DrgScheme | PackError] = {}
+
+    @classmethod
+    def open(cls, store: PackStore, region: str = "", scheme: str = "") -> Checker:
+        """A checker whose packs for today's lists are loaded. Raises PackError.
+
+        ``region`` is an administrative division code or its leading digits; ``scheme`` the id of a
+        DRG scheme, empty for the one that holds in the region on the discharge date.
+        """
+        checker = cls(store, region, scheme)
+        checker.rules_for(None)
+        checker.scheme_for(None)
+        return checker
+
+    @property
+    def rules(self) -> RuleSet:
+        """The rules of this checker's region, whatever the date."""
+        return self.rules_for(None)
+
+    @property
+    def library(self) -> CodeLibrary:
+        """The code books of this checker's region."""
+        return self.rules.reference.library
+
+    def rules_for(self, on: date | None, region: str = "") -> RuleSet:
+        """The rules for a discharge date, with the tables they look values up in. Raises PackError."""
+        where = region or self.region
+        found = self._chosen_rules.get((where, on))
+        if found is None:
+            found = self._open_rules(where, on)
+            _remember(self._chosen_rules, (where, on), found)
+        return found
+
+    def _open_rules(self, region: str, on: date | None) -> RuleSet:
+        kinds = ("icd10", "icd9cm3", "value-domains", "sex-restricted")
+        packs = [self.store.pack_for(kind, region, on) for kind in kinds]
+        packs += rule_packs(self.store, region, on)
+        key = tuple(pack.ref for pack in packs)
+        if key not in self._rules:
+            self._rules[key] = RuleSet.load(packs[len(kinds) :], Reference.load(self.store, region, on))
+        return self._rules[key]
+
+    def scheme_for(self, on: date | None, region: str = "", scheme: str = "") -> DrgScheme:
+        """The DRG scheme for a discharge date, or the one asked for by id. Raises PackError."""
+        key = (region or self.region, scheme or self.scheme, on)
+        found = self._chosen_schemes.get(key)
+        if found is None:
+            try:
+                found = self._open_scheme(*key)
+            except PackError as error:
+                found = error
+            _remember(self._chosen_schemes, key, found)
+        if isinstance(found, PackError):
+            raise found
+        return found
+
+    def _open_scheme(self, region: str, scheme: str, on: date | None) -> DrgScheme:
+        pack: Pack = self.store.get(scheme) if scheme else self.store.pack_for("drg-scheme", region, on)
+        if pack.kind != "drg-scheme":
+            raise PackError(f"{pack.id} 不是 DRG 分组方案")
+        key = (pack.id, pack.manifest.version)
+        if key not in self._schemes:
+            # Compiled schemes are kept beside the hospital's packs; without such a place nothing is kept.
+            cache = self.store.site.with_name("cache") if self.store.site else None
+            self._schemes[key] = compile_scheme(pack, self.library, cache)
+        return self._schemes[key]
+
+    def check(self, received: Received, *, region: str = "", scheme: str = "") -> Report:
+        """Check and group one list. Raises PackError when the packs asked for do not exist."""
+        on = _discharge_date(received)
+        rules = self.rules_for(on, region)
+        facts = rules.facts(received)
+        packs = (*rules.packs, *rules.reference.packs)
+        ungrouped = ""
+        try:
+            chosen = self.scheme_for(on, region, scheme)
+        except PackError as error:
+            if scheme:
+                raise
+            ungrouped = str(error)
+        else:
+            facts.group = chosen.group(case_of(facts))
+            if facts.group.pack is not None:
+                packs = (*packs, facts.group.pack)
+        findings = rules.check(facts)
+        score = _score(rules, findings)
+        return Report(
+            list_id=_list_id(facts),
+            interface=received.interface,
+            verdict=_verdict(findings),
+            score=score,
+            grade=next(grade for lowest, grade in GRADES if score >= lowest),
+            findings=tuple(findings),
+            group=facts.group,
+            packs=packs,
+            ungrouped=ungrouped,
+        )
+
+    def group(self, case: Case, *, region: str = "", scheme: str = "", on: date | None = None) -> GroupResult:
+        """Group one case. Raises PackError when no scheme holds."""
+        return self.scheme_for(on, region, scheme).group(case)
+
+    def group_list(self, received: Received, *, region: str = "", scheme: str = "") -> GroupResult:
+        """Group one list without checking it. Raises PackError when no scheme holds."""
+        on = _discharge_date(received)
+        facts = self.rules_for(on, region).facts(received)
+        return self.scheme_for(on, region, scheme).group(case_of(facts))
+
+
+def case_of(facts: Facts) -> Case:
+    """What grouping looks at in a list: western diagnoses with the principal one first."""
+    rows, procedures, stay = facts.list.diagnoses, facts.list.procedures, facts.stay
+    diagnoses: Sequence[int] = [] if facts.principal is None else [facts.principal, *facts.others]
+    main = facts.main
+    operations = [] if main is None else [main, *(i for i in range(len(procedures)) if i != main)]
+    years = facts.age_years
+    infant = years is not None and years < 1
+    return Case(
+        diagnoses=tuple([rows[index].code or "" for index in diagnoses]),
+        procedures=tuple([procedures[index].code or "" for index in operations]),
+        sex=stay.sex or "",
+        age=None if years is None else int(years),
+        age_days=facts.age_days if infant else None,
+        # A mother's list carries the weights of her newborns; grouping asks for the patient's own.
+        birth_weight=int(stay.birth_weight[0]) if infant and stay.birth_weight else None,
+        length_of_stay=facts.stay_days if stay.length_of_stay is None else stay.length_of_stay,
+        discharge_way=stay.discharge_way or "",
+        icu_hours=None if facts.icu_minutes is None else facts.icu_minutes / 60,
+        department=stay.discharge_department or "",
+    )
+
+
+def _discharge_date(received: Received) -> date | None:
+    moment = received.list.stay.discharge_time
+    return moment.date() if moment else None
+
+
+def _list_id(facts: Facts) -> str:
+    stay = facts.stay
+    return stay.visit_id or stay.settlement_id or stay.record_number or ""
+
+
+def _score(rules: RuleSet, findings: Sequence[Finding]) -> int:
+    return max(0, FULL_SCORE - sum(rules.deduction(code) for code in {finding.rule for finding in findings}))
+
+
+def _verdict(findings: Sequence[Finding]) -> Verdict:
+    severities = {finding.severity for finding in findings}
+    if "error" in severities:
+        return "需修改"
+    return "需复核" if "warn" in severities else "可上传"
+
+
+def _remember(memory: dict[Key, Value], key: Key, value: Value) -> None:
+    if len(memory) >= MAX_REMEMBERED:
+        memory.clear()
+    memory[key] = value
