@@ -311,7 +311,11 @@ class Page:
         found = [
             finding
             for block in blocks
-            for group in (block.findings, *(view.findings for view in (*block.fields, *block.rows)))
+            for group in (
+                block.findings,
+                *(view.findings for view in block.fields),
+                *(row.findings for row in block.rows),
+            )
             for finding in group
         ]
         return SectionView(section, tuple(blocks), len(found), worst(found))
@@ -365,9 +369,10 @@ def target(path: str) -> str:
     return path.removeprefix("input.")
 
 
-def worst(findings: Iterable[Finding]) -> Literal["", "error", "warn", "info"]:
+def worst(findings: Iterable[Finding]) -> Severity | Literal[""]:
     """The gravest severity among findings; empty for none."""
-    return min((finding.severity for finding in findings), key=_ORDER.__getitem__, default="")
+    found = {finding.severity for finding in findings}
+    return next((severity for severity in SEVERITY_LABELS if severity in found), "")
 
 
 def _extra(values: object, fields: Mapping[str, object]) -> str:

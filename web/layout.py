@@ -161,9 +161,8 @@ SECTIONS = (
 
 WIDE = frozenset(
     _fields(
-        "fixmedins_name certno curr_addr emp_name emp_addr coner_addr prfs otp_wm_dise otp_tcm_dise"
-        " acp_medins_name days_rinp_pup_31 bill_code mdtrt_id setl_id hi_no hsorg"
-        " pwcry_bfadm_coma_dura pwcry_afadm_coma_dura refldept_dept mul_nwb_bir_wt mul_nwb_adm_wt"
+        "fixmedins_name curr_addr emp_name emp_addr coner_addr otp_wm_dise otp_tcm_dise"
+        " acp_medins_name days_rinp_pup_31 biz_sn refldept_dept"
     )
 )
 """Fields whose text is usually long: they take two columns."""

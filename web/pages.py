@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, Response
 
 from api.problems import ProblemError
 from api.services.rules import rule_entries
-from api.state import Service, service_of
+from api.state import Service, ServiceDep
 from models.report import SEVERITY_LABELS, Report
 from models.wire import DecodeError, decode_payload
 from qc_rules.schema import CONFIDENCE_LABELS
@@ -62,8 +62,9 @@ def _render(request: Request, template: str, status: int = 200, **values: Any) -
     return HTMLResponse(text, status)
 
 
-def _list_page(request: Request, form: Form, error: str = "", status: int = 200) -> Response:
-    service = service_of(request)
+def _list_page(
+    request: Request, service: Service, form: Form, error: str = "", status: int = 200
+) -> Response:
     checker = service.require()
     report = None if form.empty else _check(service, form)
     group = report.group if report else None
@@ -101,40 +102,38 @@ def _check(service: Service, form: Form) -> Report | None:
 
 
 @router.get("/")
-async def empty_list(request: Request) -> Response:
+async def empty_list(request: Request, service: ServiceDep) -> Response:
     """A form to type a list into."""
-    return _list_page(request, Form())
+    return _list_page(request, service, Form())
 
 
 @router.post("/")
-async def checked_list(request: Request) -> Response:
+async def checked_list(request: Request, service: ServiceDep) -> Response:
     """The submitted form again, with its result: how the page works without script."""
     form, error = _submitted(await request.body())
-    return _list_page(request, form, error, 422 if error else 200)
+    return _list_page(request, service, form, error, 422 if error else 200)
 
 
 @router.post("/open")
-async def opened_list(request: Request) -> Response:
+async def opened_list(request: Request, service: ServiceDep) -> Response:
     """A list that was pasted, opened from a file or is a sample, in the form and with its result."""
     body = await request.body()
-    content = body
+    plain = request.headers.get("content-type", "").partition(";")[0].strip() == FORM_TYPE
     try:
-        if request.headers.get("content-type", "").partition(";")[0].strip() == FORM_TYPE:
-            content = _chosen(body)
-        form = content if isinstance(content, Form) else open_list(content)
+        form = _chosen(body) if plain else open_list(body)
     except FormError as error:
-        return _list_page(request, Form(), str(error), 422)
-    return _list_page(request, form)
+        return _list_page(request, service, Form(), str(error), 422)
+    return _list_page(request, service, form)
 
 
-def _chosen(body: bytes) -> bytes | Form:
-    """The text that a plain form pasted, or the sample that it chose. Raises FormError."""
+def _chosen(body: bytes) -> Form:
+    """The list that a plain form pasted, or the sample that it chose. Raises FormError."""
     try:
         fields = parse_qs(body.decode("ascii"), errors="strict", max_num_fields=10)
     except ValueError as error:
         raise FormError("表单内容无法读取：请刷新页面后重试") from error
     if "payload" in fields:
-        return fields["payload"][0].encode("utf-8", "surrogatepass")
+        return open_list(fields["payload"][0].encode())
     found = sample(fields.get("sample", [""])[0])
     if found is None:
         raise FormError("没有选择样例，也没有粘贴内容")
@@ -142,7 +141,7 @@ def _chosen(body: bytes) -> bytes | Form:
 
 
 @router.post("/export")
-async def exported_list(request: Request) -> Response:
+async def exported_list(request: Request, service: ServiceDep) -> Response:
     """The list of the form as a JSON file under official names."""
     form, error = _submitted(await request.body())
     if not error:
@@ -156,7 +155,7 @@ async def exported_list(request: Request) -> Response:
             return Response(
                 content, media_type="application/json", headers={"content-disposition": disposition}
             )
-    return _list_page(request, form, error, 422)
+    return _list_page(request, service, form, error, 422)
 
 
 def _submitted(body: bytes) -> tuple[Form, str]:
@@ -169,9 +168,9 @@ def _submitted(body: bytes) -> tuple[Form, str]:
 
 
 @router.get("/rules")
-async def rule_catalogue(request: Request) -> Response:
+async def rule_catalogue(request: Request, service: ServiceDep) -> Response:
     """Every rule, those switched off too."""
-    checker = service_of(request).require()
+    checker = service.require()
     entries = rule_entries(checker.rules)
     return _render(
         request,
@@ -184,9 +183,9 @@ async def rule_catalogue(request: Request) -> Response:
 
 
 @router.get("/rules/{code}")
-async def rule_page(request: Request, code: str) -> Response:
+async def rule_page(request: Request, service: ServiceDep, code: str) -> Response:
     """One rule in full: what it says, why, on what basis, and its examples."""
-    checker = service_of(request).require()
+    checker = service.require()
     rule = checker.rules.rule(code.upper()[:20])
     if rule is None:
         return _render(

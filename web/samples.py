@@ -23,7 +23,7 @@ class Sample:
 
     def payload(self) -> dict[str, Any]:
         """The list under official names, without envelope."""
-        payload = copy.deepcopy(dict(EXAMPLE_LIST))
+        payload: dict[str, Any] = copy.deepcopy(dict(EXAMPLE_LIST))
         stay = {**payload["setlinfo"], **self.stay}
         changed = {node: [dict(row) for row in rows] for node, rows in self.nodes.items()}
         return {
