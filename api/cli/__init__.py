@@ -11,6 +11,7 @@ import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from api.cli.check import check
+from api.cli.demo import demo_app
 from api.cli.packs import packs_app
 from api.cli.rules import rules_app
 from api.cli.serve import serve
@@ -33,6 +34,7 @@ app.command()(template)
 app.command()(serve)
 app.add_typer(rules_app)
 app.add_typer(packs_app)
+app.add_typer(demo_app)
 
 
 def _print_version(asked: bool) -> None:

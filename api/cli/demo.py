@@ -136,8 +136,8 @@ def _print(evaluation: Evaluation, seconds: float, folder: Path) -> None:
     out.print(_common("最常见的问题", "清单", e.findings))
     out.print(_groups(e))
     out.print(_families(e))
-    for reason, count in e.ungrouped.most_common(MOST_SHOWN):
-        out.print(f"  未入组 {count} 份：{escape(reason)}")
+    for why, count in e.ungrouped.most_common(MOST_SHOWN):
+        out.print(f"未入组 {count} 份（{why[1]} 报文），如：{escape(e.examples[why])}")
     if e.clean_warnings:
         out.print(_common("无差错清单上的警告（供核对，不计为误报）", "清单", e.clean_warnings))
     for title, cases in (("未查出的差错", e.missed), ("无差错清单上的错误（误报）", e.false_errors)):

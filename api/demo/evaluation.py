@@ -45,7 +45,8 @@ class Evaluation:
     false_errors: list[tuple[Label, str]] = field(default_factory=list)
     clean_warnings: Counter[tuple[str, str]] = field(default_factory=Counter)
     groups: dict[str, GroupCount] = field(default_factory=dict)
-    ungrouped: Counter[str] = field(default_factory=Counter)
+    ungrouped: Counter[tuple[str, str]] = field(default_factory=Counter)
+    examples: dict[tuple[str, str], str] = field(default_factory=dict)
     ambiguous: int = 0
 
     def add(self, label: Label, report: Report) -> None:
@@ -74,7 +75,9 @@ class Evaluation:
     def _add_group(self, report: Report) -> None:
         group = report.group
         if group is None or group.code == NOT_GROUPED:
-            self.ungrouped[report.ungrouped if group is None else group.explanation] += 1
+            why = ("" if group is None else group.reason, report.interface)
+            self.ungrouped[why] += 1
+            self.examples.setdefault(why, report.ungrouped if group is None else group.explanation)
         elif group.reason == "ambiguous":
             self.ambiguous += 1
         else:

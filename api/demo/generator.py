@@ -66,14 +66,11 @@ _OCCUPATIONS_EMPLOYED = ("11", "13", "17", "21", "24")
 class DemoList:
     """One made-up list: its body without envelope, whether it travels in one, and its kind of stay."""
 
+    list_id: str
     body: Payload
     interface: Interface
     enveloped: bool
     theme: str
-
-    @property
-    def list_id(self) -> str:
-        return str(self.body["setlinfo"]["mdtrt_id"])
 
     def payload(self) -> Payload:
         """The list as it is sent."""
@@ -108,6 +105,7 @@ class Generator:
         body = stay.write()
         short = rng.random() < _SHARE_4101A and not only_4101
         return DemoList(
+            list_id=body["setlinfo"]["mdtrt_id"],
             body=as_4101a(body) if short else body,
             interface="4101A" if short else "4101",
             enveloped=rng.random() < _SHARE_ENVELOPE,
