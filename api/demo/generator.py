@@ -31,6 +31,9 @@ _ID_CHECK = "10X98765432"
 _SHARE_4101A = 0.10
 _SHARE_ENVELOPE = 0.04
 _SHARE_INFANT = 0.10
+_SHARE_TRADITIONAL = 0.45
+_SHARE_BLOOD = 0.5
+_SHARE_DAY_SURGERY = 0.4
 _SHARE_CHRONIC_CARE = 0.15
 _DEATHS = (0.0, 0.002, 0.012, 0.06)
 """Share of stays that end in death, by severity of the profile."""
@@ -148,8 +151,8 @@ class _Stay:
         self.newborn = "newborn" in flags
         self.mother = "delivery" in flags or "twins" in flags
         self.sex = rng.choice(self.profile.sexes)
-        self.traditional = "tcm" in flags and rng.random() < 0.25
-        self.day_surgery = "day" in flags and rng.random() < 0.4
+        self.traditional = "tcm" in flags and rng.random() < _SHARE_TRADITIONAL
+        self.day_surgery = "day" in flags and rng.random() < _SHARE_DAY_SURGERY
         self.dies = not self.mother and rng.random() < _DEATHS[self.profile.severity]
         self._age()
         self._dates(year, month)
@@ -443,7 +446,7 @@ class _Stay:
         if "coma" in flags:
             found["pwcry_bfadm_coma_dura"] = Minutes(rng.choice((0, 0, 5, 20, 45))).wire()
             found["pwcry_afadm_coma_dura"] = Minutes(rng.choice((0, 0, 0, 30, 600))).wire()
-        if "blood" in flags and rng.random() < 0.35:
+        if "blood" in flags and rng.random() < _SHARE_BLOOD:
             found |= {"bld_cat": "1", "bld_amt": rng.choice((2, 2, 3, 4, 6)), "bld_unt": "u"}
         found |= self._nursing() | self._leaving()
         return found
