@@ -309,12 +309,12 @@ class _Parser:
     def variable_first(self) -> Node:
         token = self.take()
         variable = self.variable(token)
-        if variable in CODE_VARIABLES:
+        if variable in CODE_VARIABLES and self.token.kind != "comparison":
             return self.membership((variable,))
         if self.token.word in ("in", "not"):
-            negated = self.in_or_not_in()
             if variable in NUMBER_VARIABLES:
-                raise self.fail(f"{variable}（{VARIABLE_NAMES[variable]}）是数值，只能比较大小", token)
+                raise self.fail(f"{variable}（{VARIABLE_NAMES[variable]}）是数值，只能比较大小")
+            negated = self.in_or_not_in()
             return OneOf(variable, tuple(self.braced(self.value)), negated)
         sign = self.comparison_sign()
         return self.compare(variable, token, sign, self.take())

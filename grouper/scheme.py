@@ -77,10 +77,13 @@ class Scheme:
     given_code_sets: CodeSets | None = field(default=None, repr=False)
 
     @classmethod
-    def from_pack(cls, pack: Pack) -> Scheme:
-        """The scheme in a ``drg-scheme`` pack. Raises PackError for tables that cannot be read."""
+    def from_pack(cls, pack: Pack, code_sets: CodeSets | None = None) -> Scheme:
+        """The scheme in a ``drg-scheme`` pack; its large tables are read unless they are given.
+
+        Raises PackError for tables that cannot be read.
+        """
         small = {name: pack.records(name, *COLUMNS[name]) for name in ("mdc", "adrg", "drg")}
-        return _in_order(small["mdc"], small["adrg"], small["drg"], pack, None)
+        return _in_order(small["mdc"], small["adrg"], small["drg"], pack, code_sets)
 
     @classmethod
     def from_rows(cls, tables: Mapping[Table, Iterable[Mapping[str, str]]]) -> Scheme:
