@@ -201,7 +201,7 @@ SCHEME = KindSpec(
 )
 
 
-def _check_payment(draft: Draft, store: PackStore) -> None:
+def check_payment(draft: Draft, store: PackStore) -> None:
     """DRGs of a local plan that the scheme lacks are kept and counted in a note."""
     if "weights" not in draft.tables:
         return
@@ -223,23 +223,20 @@ def _check_payment(draft: Draft, store: PackStore) -> None:
             draft.notes.append(f"{len(drgs)} 个 DRG {text}：{'、'.join(drgs[:10])}")
 
 
+WEIGHTS = TableSpec(
+    "weights",
+    (
+        ColumnSpec("drg", _DRG, "DRG 编码"),
+        ColumnSpec("weight", _DECIMAL, "非负小数", empty=True),
+        ColumnSpec("average_fee", _DECIMAL, "以元为单位的非负小数", empty=True),
+        ColumnSpec("standard", _DECIMAL, "以元为单位的非负小数", empty=True),
+    ),
+    ("drg",),
+)
 PAYMENT = KindSpec(
     "drg-payment",
     "DRG 权重与支付标准",
-    (
-        TableSpec(
-            "weights",
-            (
-                ColumnSpec("drg", _DRG, "DRG 编码"),
-                ColumnSpec("weight", _DECIMAL, "非负小数", empty=True),
-                ColumnSpec("average_fee", _DECIMAL, "以元为单位的非负小数", empty=True),
-                ColumnSpec("standard", _DECIMAL, "以元为单位的非负小数", empty=True),
-            ),
-            ("drg",),
-        ),
-    ),
-    _check_payment,
+    (WEIGHTS,),
+    check_payment,
     requires=("drg-scheme",),
 )
-
-KINDS = (SCHEME, PAYMENT)

@@ -32,11 +32,14 @@ class Fault:
     row: int
     column: str
     message: str
+    cell: str = ""
+    """The cell of a workbook, such as C12."""
 
     def __str__(self) -> str:
         row = f" 第 {self.row} 行" if self.row else ""
         column = f" {self.column} 列" if self.column else ""
-        return f"{self.file}{row}{column}：{self.message}"
+        cell = f"（{self.cell} 单元格）" if self.cell else ""
+        return f"{self.file}{row}{column}{cell}：{self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,16 @@ class TableSpec:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as read: ``rows`` in file order with the columns of its spec, ``lines`` their line numbers."""
+    """A table as read: ``rows`` in file order with the columns of its spec, ``lines`` their line numbers.
+
+    ``headers``: where a column stands in a workbook, its letter and its header there.
+    """
 
     spec: TableSpec
     file: str
     rows: list[tuple[str, ...]]
     lines: list[int]
+    headers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def column(self, name: str) -> list[str]:
         position = self.spec.column_names.index(name)
@@ -98,7 +105,10 @@ class Draft:
     notes: list[str] = field(default_factory=list)
 
     def fault(self, table: str, row: int, column: str, message: str) -> None:
-        self.faults.append(Fault(self.tables[table].file, row, column, message))
+        found = self.tables[table]
+        letter, header = found.headers.get(column, ("", column))
+        cell = f"{letter}{row}" if letter and row else ""
+        self.faults.append(Fault(found.file, row, header, message, cell))
 
     def values(self, table: str, column: str) -> set[str]:
         """The distinct values of a column; empty when the table is not there."""
@@ -120,20 +130,35 @@ class KindSpec:
     requires: tuple[str, ...] = ()
     convert: Callable[[Path], Mapping[str, str]] | None = None
     """Turns a published file of another form into CSV text by table; empty when it is not there."""
+    published: Callable[[Path, Mapping[str, str]], Draft | None] | None = None
+    """Reads the publisher's own workbook or table; None for a source in our form. The mapping gives the
+    header of a column by its name, where the publisher's headers are not the usual ones."""
+    lone_file: bool = False
+    """Whether a file alone may be imported as the one table that is not optional."""
 
 
-def read_draft(source: Path, spec: KindSpec) -> Draft:
-    """Read every table of ``spec`` from the folder (or, for a kind of one table, the file) ``source``."""
+def read_draft(source: Path, spec: KindSpec, headers: Mapping[str, str] | None = None) -> Draft:
+    """Read every table of ``spec`` from the folder ``source``, or from a file.
+
+    A file is the only table that must be there, or a publisher's own workbook or table, whose unusual
+    ``headers`` are given by column.
+    """
     draft = Draft()
     if not source.exists():
         draft.faults.append(Fault(str(source), 0, "", "文件或文件夹不存在"))
         return draft
-    if source.is_file() and len(spec.tables) > 1:
+    found = spec.published(source, headers or {}) if spec.published else None
+    if found is not None:
+        return found
+    tables = spec.tables
+    if source.is_file() and spec.lone_file:
+        tables = tuple(table for table in spec.tables if not table.optional)
+    if len(tables) > 1 and source.is_file():
         names = "、".join(table.name + ".csv" for table in spec.tables)
         draft.faults.append(Fault(str(source), 0, "", f"{spec.kind} 需要一个文件夹，内含 {names}"))
         return draft
     converted = spec.convert(source) if spec.convert else {}
-    for table in spec.tables:
+    for table in tables:
         if table.name in converted:
             _read_text(converted[table.name], source.name, table, draft)
             continue
@@ -204,7 +229,7 @@ def _read_text(text: str, file: str, spec: TableSpec, draft: Draft) -> None:
     if not table.rows and not spec.optional:
         draft.faults.append(Fault(file, 0, "", "没有数据行"))
     draft.tables[spec.name] = table
-    _check_key(table, draft)
+    check_key(table, draft)
 
 
 def _read_rows(
@@ -268,7 +293,8 @@ def shown(value: str) -> str:
     return value if len(value) <= 60 else value[:60] + "…"
 
 
-def _check_key(table: Table, draft: Draft) -> None:
+def check_key(table: Table, draft: Draft) -> None:
+    """A fault for every row whose key another row has already."""
     seen: dict[tuple[str, ...], int] = {}
     columns = "、".join(table.spec.key)
     for line, values in table.located(*table.spec.key):

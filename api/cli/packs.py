@@ -123,7 +123,7 @@ def show(
 
 @packs_app.command("import")
 def import_pack(
-    source: Annotated[Path, typer.Argument(help="含 CSV 表的文件夹；权重表可以是一个 CSV 文件。")],
+    source: Annotated[Path, typer.Argument(help="含 CSV 表的文件夹，或官方、医保局的 xlsx、CSV 文件。")],
     *,
     kind: Annotated[str, typer.Option(help="种类：" + "、".join(KINDS))] = "",
     pack_id: Annotated[str, typer.Option("--id", help="数据包编号，如 mycity-drg-2025。")] = "",
@@ -137,6 +137,10 @@ def import_pack(
     note: Annotated[str, typer.Option(help="说明。")] = "",
     requires: Annotated[
         list[str] | None, typer.Option(help="依赖的数据包，种类=编号，可写多次，如 drg-scheme=chs-drg-2.0。")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="医保局表格的列名特殊时，指明 列=表头，可写多次，如 diagnosis=主诊代码。"),
     ] = None,
     activate: Annotated[bool, typer.Option("--activate/--no-activate", help="导入后立即启用。")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="只检查和比较，不写入。")] = False,
@@ -158,10 +162,12 @@ def import_pack(
             "effective_from": _day(effective_from),
             "effective_to": _day(effective_to),
             "note": note,
-            "requires": _pairs(requires or []) or None,
+            "requires": _pairs(requires or [], "依赖", "种类=编号，如 drg-scheme=chs-drg-2.0") or None,
         }
         store = _store(home)
-        candidate = prepare(source, fields, store)
+        candidate = prepare(
+            source, fields, store, _pairs(column or [], "列", "列=表头，如 diagnosis=主诊代码")
+        )
         _print_notes(candidate.notes)
         if candidate.previous is not None:
             out.print(f"与现用版本 {candidate.previous.id} {candidate.previous.manifest.version} 比较：")
@@ -189,12 +195,12 @@ def _day(text: str) -> date | None:
         raise PackError(f"日期“{text}”无效，应写成 2025-01-01 这样") from None
 
 
-def _pairs(texts: Sequence[str]) -> dict[str, str]:
+def _pairs(texts: Sequence[str], what: str, form: str) -> dict[str, str]:
     pairs = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not (key and equals and value):
-            raise PackError(f"依赖“{text}”无效，应写成 种类=编号，如 drg-scheme=chs-drg-2.0")
+            raise PackError(f"{what}“{text}”无效，应写成 {form}")
         pairs[key] = value
     return pairs
 

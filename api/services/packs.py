@@ -9,14 +9,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 import coding.importer
-import grouper.importer
+import grouper.kinds
 from models.pack import MANIFEST_NAME, Manifest, Pack, PackError, PackStore, write_pack
 from models.pack_diff import Rows, TableDiff, diff_tables, pack_tables
 from models.pack_import import Draft, Fault, KindSpec, read_draft
 
-KINDS: Mapping[str, KindSpec] = {
-    spec.kind: spec for spec in (*coding.importer.KINDS, *grouper.importer.KINDS)
-}
+KINDS: Mapping[str, KindSpec] = {spec.kind: spec for spec in (*coding.importer.KINDS, *grouper.kinds.KINDS)}
 """What can be imported, by kind."""
 
 
@@ -48,8 +46,15 @@ class Candidate:
         return write_pack(folder, self.fields, self.tables)
 
 
-def prepare(source: Path, fields: Mapping[str, object], store: PackStore) -> Candidate:
+def prepare(
+    source: Path,
+    fields: Mapping[str, object],
+    store: PackStore,
+    headers: Mapping[str, str] | None = None,
+) -> Candidate:
     """Read and check the tables in ``source`` for a pack with these manifest ``fields``.
+
+    ``headers``: the headers of a publisher's own table by column, where they are not the usual ones.
 
     A ``source`` that is a pack itself gives the fields that are not given. Raises ImportRefusedError with
     all faults of all tables, PackError when the manifest itself is impossible.
@@ -63,7 +68,7 @@ def prepare(source: Path, fields: Mapping[str, object], store: PackStore) -> Can
     for installed in store.versions(manifest.id):
         if installed.kind != kind:
             raise PackError(f"编号 {manifest.id} 已用于种类 {installed.kind} 的数据包，请换一个编号（--id）")
-    draft = read_draft(source, spec)
+    draft = read_draft(source, spec, headers)
     _check_requires(draft, spec, manifest, store)
     spec.check(draft, store)
     if draft.faults:
