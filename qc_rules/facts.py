@@ -19,6 +19,9 @@ _TCM_KINDS = {"4101": frozenset("34"), "4101A": frozenset("23")}
 _NOT_WESTERN = {"4101": frozenset("34"), "4101A": frozenset("2345")}
 """诊断类别 of rows that are no western diagnosis; a missing or wrong value counts as western."""
 
+_NO_DIAGNOSIS_4101A = frozenset("45")
+"""诊断类别 of 4101A for 手术操作 and 按病种付费病种."""
+
 Setting = str | int | float | bool
 T = TypeVar("T")
 
@@ -173,6 +176,26 @@ class Facts:
         return [i for i, code in enumerate(self.procedure_codes) if code and code.code.startswith(prefixes)]
 
     # --- patient and stay
+
+    @_Lazy
+    def is_4101a(self) -> bool:
+        """Whether the list came by interface 4101A."""
+        return self.interface == "4101A"
+
+    @_Lazy
+    def inpatient(self) -> bool:
+        """Whether this is a list of a hospital stay, not one of 门诊慢特病 alone."""
+        found, stay = self.list, self.stay
+        if not (found.chronic_diagnoses or stay.chronic_visit_date or stay.chronic_department):
+            return True
+        return bool(found.diagnoses or stay.admission_time or stay.discharge_time)
+
+    @_Lazy
+    def discharge_diagnoses(self) -> Sequence[int]:
+        """The rows of diseinfo that are diagnoses (4101A has kinds that are none)."""
+        if self.interface == "4101":
+            return range(len(self.list.diagnoses))
+        return [index for index, row in enumerate(self.list.diagnoses) if row.kind not in _NO_DIAGNOSIS_4101A]
 
     @_Lazy
     def admitted_on(self) -> date | None:

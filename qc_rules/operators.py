@@ -442,6 +442,7 @@ def row_walk(scope: str) -> Callable[[Facts], Iterator[tuple[int, Any]]]:
     if scope in ("list", "setlinfo"):
         return lambda facts: iter(((-1, facts.stay),))
     chosen = {
+        "discharge_diagnoses": "discharge_diagnoses",
         "western_diagnoses": "western",
         "principal_diagnosis": "principal",
         "other_diagnoses": "others",

@@ -14,7 +14,7 @@ from datetime import date
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 from models.grouping import GroupResult
 from models.pack import Pack, PackRef, PackStore
@@ -203,6 +203,8 @@ class RuleSet:
 
 
 def _runs(rule: Rule, settings: Mapping[str, Setting]) -> bool:
+    if rule.severity_from and settings.get(rule.severity_from) == "off":
+        return False
     return rule.status == "stable" or (rule.status == "preview" and bool(settings.get("preview_rules")))
 
 
@@ -218,7 +220,7 @@ def _finding(compiled: CompiledRule, facts: Facts, hit: Hit) -> Finding:
     return Finding(
         rule=rule.code,
         title=rule.title,
-        severity=compiled.severity,
+        severity=_milder(compiled.severity, hit.severity),
         path=hit.path or facts.received.path(hit.official),
         field=hit.label or label(hit.node, hit.wire),
         value=value,
@@ -226,6 +228,13 @@ def _finding(compiled: CompiledRule, facts: Facts, hit: Hit) -> Finding:
         advice=compiled.advice(filling),
         basis=rule.basis.text,
     )
+
+
+_STRENGTH: Mapping[str, int] = {"error": 3, "warn": 2, "info": 1}
+
+
+def _milder(rule: Severity, hit: Severity | Literal[""]) -> Severity:
+    return hit if hit and _STRENGTH[hit] < _STRENGTH[rule] else rule
 
 
 # --- reading packs
@@ -292,6 +301,8 @@ def _override(
                 reason = f"应与原值 {before!r} 同一类型，写的是 {value!r}"
                 raise RuleError(fault(path, text, [code, "parameters", name], reason))
             parameters[name] = parameters[name].model_copy(update={"value": value})
+        if override.severity:
+            fields["severity_from"] = ""
         # A hospital may raise a rule to an error without an official basis: it decides for itself.
         changed = known.rule.model_copy(update={**fields, "parameters": parameters})
         loaded[code] = LoadedRule(changed, pack, known.path, known.text)
@@ -322,16 +333,30 @@ def compile_rule(rule: Rule, reference: Reference, settings: Mapping[str, Settin
         codes = required_codes(compilation, when)
         hits = _walk(rule, condition, _target(compilation))
     reads = tuple(compilation.reads)
-    severity = rule.severity
+    severity = _severity(rule, settings)
     if compilation.unconfirmed and severity == "error":
         severity = "warn"
     message = compile_template(compilation, rule.message, ["message"])
     advice = compile_template(compilation, rule.advice, ["advice"])
     allowed: frozenset[str | None] = frozenset()
+    if isinstance(when, Mapping) and "all" in when:
+        when = when["all"][0]
     if isinstance(when, Mapping) and "outside_domain" in when:
         domain = domain_of(compilation, when["outside_domain"]["domain"], ["when"])
         allowed = frozenset({None, *domain.values})
     return CompiledRule(rule, severity, hits, message, advice, condition, reads, predicate, codes, allowed)
+
+
+def _severity(rule: Rule, settings: Mapping[str, Setting]) -> Severity:
+    """The severity of a rule, or the one that its setting gives. Raises CompileError."""
+    if not rule.severity_from:
+        return rule.severity
+    chosen = settings.get(rule.severity_from)
+    for severity in get_args(Severity):
+        if chosen == severity:
+            return cast(Severity, severity)
+    reason = f"设置 {rule.severity_from} 应为 error、warn、info 或 off，现为 {chosen!r}"
+    raise CompileError(["severity_from"], reason)
 
 
 def _compile_check(
@@ -361,6 +386,8 @@ def _compile_check(
         if not isinstance(prefixes, tuple):
             raise CompileError(at, f"{key} 应为一列编码前缀")
         codes |= {(system, prefix) for prefix in prefixes}
+    if found.codes:
+        codes |= set(found.codes(compilation.reference, given))
     return partial(found.function, **given), found, frozenset(codes) or None
 
 
@@ -485,22 +512,33 @@ class _Program:
 
 
 def _fusible(one: CompiledRule, operator: str) -> bool:
-    """Whether the rule is one operator on one field of the rows it walks."""
-    when = one.rule.when
+    """Whether the rule can only fire when one operator is true of one field of the rows it walks.
+
+    That is its only operator, or the first in an ``all``.
+    """
+    when: Any = one.rule.when
+    if isinstance(when, Mapping) and "all" in when:
+        when = when["all"][0]
     return (
         when is not None
         and list(when) == [operator]
         and len(one.reads) > 0
-        and one.reads[0].wire != ""
         and one.reads[0].node == one.node
-        and one.rule.scope == one.reads[0].node.replace("setlinfo", "list")
+        and one.rule.scope in (one.node, "list" if one.node == "setlinfo" else "", *_BY_KIND)
     )
+
+
+_BY_KIND: Mapping[str, Callable[[Facts], Sequence[int]]] = {
+    "western_diagnoses": attrgetter("western"),
+    "discharge_diagnoses": attrgetter("discharge_diagnoses"),
+}
+"""Scopes over the rows of some kinds: whether a row belongs follows from the row and the interface."""
 
 
 def _memorable(one: CompiledRule) -> bool:
     """Whether the answer follows from the fields that a memory is kept by."""
     fields = MEMORABLE.get(one.node)
-    if fields is None or one.rule.scope not in (one.node, "western_diagnoses"):
+    if fields is None or one.rule.scope not in (one.node, *_BY_KIND):
         return False
     return all(
         (term.source == "field" and term.node == one.node and term.wire in fields)
@@ -585,11 +623,10 @@ class _Memory:
                 fired.update(found)
 
     def _judge(self, facts: Facts, row: Any, index: int) -> tuple[int, ...]:
-        western = self._node != "diseinfo" or index in facts.western
         return tuple(
             number
             for number, one in self._rules
-            if (western or one.rule.scope == self._node)
+            if (one.rule.scope == self._node or index in _BY_KIND[one.rule.scope](facts))
             and one.condition is not None
             and one.condition(facts, row, index)
         )

@@ -32,6 +32,7 @@ Scope = Literal[
     "oprninfo",
     "icuinfo",
     "bldinfo",
+    "discharge_diagnoses",
     "western_diagnoses",
     "principal_diagnosis",
     "other_diagnoses",
@@ -102,7 +103,8 @@ class Rule(_Strict):
     ``name`` is short, ``title`` a sentence; ``at`` is the field the finding points to (default: the
     first field that ``when`` reads). ``needs`` says which data a switched-off rule would need.
     ``arithmetic`` marks arithmetic or date logic that cannot be otherwise: only such a rule may be an
-    error without an official basis. ``deduction`` is in points of 100.
+    error without an official basis. ``severity_from`` names the setting that gives the severity
+    (error, warn, info or off) in place of the rule's own. ``deduction`` is in points of 100.
     """
 
     code: Annotated[StrictStr, Field(pattern=RULE_CODE)]
@@ -110,6 +112,7 @@ class Rule(_Strict):
     title: Text
     scope: Scope = "list"
     severity: Severity
+    severity_from: StrictStr = ""
     status: Status = "stable"
     needs: StrictStr = ""
     effective_from: date | None = None

@@ -21,6 +21,7 @@ Condition = Callable[[Facts, Any, int], bool | None]
 
 NODE_OF_SCOPE: Mapping[str, str] = {
     "list": "setlinfo",
+    "discharge_diagnoses": "diseinfo",
     "western_diagnoses": "diseinfo",
     "principal_diagnosis": "diseinfo",
     "other_diagnoses": "diseinfo",

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
+from models.report import Severity
 from qc_rules.facts import Facts, place
+from qc_rules.reference import Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,8 @@ class Hit:
     """One place where a rule fires: node, row (-1: the node itself or setlinfo), wire name of the field.
 
     ``values`` are for the message, as ``{hit.NAME}``. ``path``, ``label`` and ``value`` replace what
-    would follow from the place, for something that is no field of the interface.
+    would follow from the place, for something that is no field of the interface. ``severity`` makes
+    this one finding milder than the rule.
     """
 
     node: str
@@ -31,6 +34,7 @@ class Hit:
     path: str = ""
     label: str = ""
     value: str = ""
+    severity: Severity | Literal[""] = ""
 
     @property
     def official(self) -> str:
@@ -39,6 +43,7 @@ class Hit:
 
 
 Function = Callable[..., Iterator[Hit]]
+Codes = Callable[[Reference, Mapping[str, Any]], Iterable[tuple[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +51,16 @@ class Predicate:
     """A registered function and when it need not be called.
 
     ``needs``: nodes that must have rows. ``diagnoses`` / ``procedures``: names of parameters that
-    hold code prefixes; without such a code in the list the predicate cannot fire. ``defects``: it
-    only looks at what could not be read, or is no field of the interface.
+    hold code prefixes; without such a code in the list the predicate cannot fire. ``codes``: the same
+    as (system, prefix), from the reference tables and the parameters. ``defects``: it only looks at
+    what could not be read, or is no field of the interface.
     """
 
     function: Function
     needs: tuple[str, ...] = ()
     diagnoses: str = ""
     procedures: str = ""
+    codes: Codes | None = None
     defects: bool = False
 
     def arguments(self) -> dict[str, bool]:
@@ -69,7 +76,12 @@ _REGISTERED: dict[str, Predicate] = {}
 
 
 def predicate(
-    *, needs: tuple[str, ...] = (), diagnoses: str = "", procedures: str = "", defects: bool = False
+    *,
+    needs: tuple[str, ...] = (),
+    diagnoses: str = "",
+    procedures: str = "",
+    codes: Codes | None = None,
+    defects: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a function under its own name, to be used as ``check: NAME``."""
 
@@ -77,7 +89,7 @@ def predicate(
         name = function.__name__
         if name in _REGISTERED:
             raise ValueError(f"predicate {name} is registered twice")
-        _REGISTERED[name] = Predicate(function, needs, diagnoses, procedures, defects)
+        _REGISTERED[name] = Predicate(function, needs, diagnoses, procedures, codes, defects)
         return function
 
     return register

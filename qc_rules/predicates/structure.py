@@ -15,12 +15,13 @@ _OFFICIAL = re.compile(r"(\w+)(?:\[(\d+)\])?(?:\.(\w+))?")
 MAX_NAMES_SHOWN = 20
 
 
-def _hit(defect: Defect) -> Hit | None:
+def defect_hit(defect: Defect) -> Iterator[Hit]:
+    """The place of a defect, with its value and reason."""
     found = _OFFICIAL.fullmatch(defect.official)
     if found is None:
-        return None
+        return
     node, index, wire = found.groups()
-    return Hit(
+    yield Hit(
         node,
         -1 if index is None else int(index),
         wire or "",
@@ -32,15 +33,15 @@ def _hit(defect: Defect) -> Hit | None:
 
 
 @predicate(defects=True)
-def malformed_values(facts: Facts, *, kinds: tuple[str, ...], except_usable: bool = False) -> Iterator[Hit]:
+def malformed_values(
+    facts: Facts, *, kinds: tuple[str, ...], except_fields: tuple[str, ...] = ()
+) -> Iterator[Hit]:
     """A value that could not be read as its kind: text, number, count, amount, date, datetime, duration,
-    weights, node. ``except_usable`` passes over values that were read all the same.
+    weights, node. ``except_fields``: official paths that another rule judges.
     """
     for defect in facts.received.defects:
-        if defect.kind in kinds and not (except_usable and defect.usable):
-            hit = _hit(defect)
-            if hit:
-                yield hit
+        if defect.kind in kinds and defect.official not in except_fields:
+            yield from defect_hit(defect)
 
 
 @predicate(defects=True)

@@ -1,0 +1,124 @@
+"""Predicates of family DIC: values and codes that must stand in a dictionary, with their names."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Literal
+
+from models.report import Severity
+from models.settlement_list import FIELDS
+from qc_rules.facts import Facts
+from qc_rules.predicates import Hit, predicate
+from qc_rules.reference import CodeFacts
+
+
+@predicate()
+def value_outside_domain(
+    facts: Facts,
+    *,
+    fields: tuple[str, ...],
+    domain: str = "",
+    values: tuple[str, ...] = (),
+    names_too: bool = False,
+    doubtful: str = "",
+    review: tuple[str, ...] = (),
+) -> Iterator[Hit]:
+    """A value of one of ``fields`` (node.field) is not in ``domain``, or not one of ``values``.
+
+    ``names_too``: the meaning of a code may stand for it. ``doubtful``: a pattern of values that the
+    table may lack: they only warn, as do the values to ``review``, which are in the domain.
+    """
+    known = facts.reference.domains[domain].values if domain else dict.fromkeys(values, "")
+    for field in fields:
+        node, _, wire = field.partition(".")
+        attribute = FIELDS[node][wire].attribute
+        for number, row in enumerate(facts.rows(node)):
+            value = getattr(row, attribute)
+            if value is None or (value in known and value not in review) or value.isspace():
+                continue
+            if names_too and value in known.values():
+                continue
+            index = -1 if node == "setlinfo" else number
+            reviewed = value in review
+            minor = reviewed or bool(doubtful and re.fullmatch(doubtful, value))
+            reason = f"是{known[value]}，需要核实" if reviewed else "不在值域内"
+            yield Hit(node, index, wire, values={"reason": reason}, severity="warn" if minor else "")
+
+
+def _plain(name: str) -> str:
+    """A name without what only typing changes: width, blanks, kinds of brackets and quotes."""
+    text = unicodedata.normalize("NFKC", name)
+    return re.sub(r"\s+", "", text).translate(str.maketrans("【】〔〕〈〉“”‘’、", "[][]<>\"\"'',")).lower()
+
+
+def _name_fault(code: CodeFacts, name: str) -> tuple[str, Severity | Literal[""]]:
+    """Why ``name`` is not the name of ``code``, and the severity; empty when it is."""
+    if name == code.name or _plain(name) == _plain(code.name):
+        return "", ""
+    plain = _plain(name)
+    if any(plain == _plain(alias) for alias in code.aliases):
+        return f"是 {code.code} 的别名，标准名称为“{code.name}”", "warn"
+    return f"与编码不匹配，{code.code} 的标准名称为“{code.name}”", ""
+
+
+@predicate(needs=("diseinfo",))
+def diagnosis_not_in_book(facts: Facts) -> Iterator[Hit]:
+    """A western diagnosis code is not in the code book, or its name is not that of the code."""
+    rows, codes = facts.list.diagnoses, facts.diagnosis_codes
+    for index in facts.western:
+        code, name = codes[index], rows[index].name
+        if code is None or not code.code or code.name == name:
+            continue
+        if not code.known:
+            values = {"reason": f"编码 {code.code} 不在《医疗保障疾病诊断分类与代码》中"}
+            yield Hit("diseinfo", index, "diag_code", values=values)
+        elif name is not None and not name.isspace():
+            reason, severity = _name_fault(code, name)
+            if reason:
+                values = {"reason": f"名称“{name[:60]}”{reason}"}
+                yield Hit("diseinfo", index, "diag_name", values=values, severity=severity)
+
+
+@predicate(needs=("oprninfo",))
+def procedure_name_differs(facts: Facts) -> Iterator[Hit]:
+    """The name of a procedure is not that of its code."""
+    codes = facts.procedure_codes
+    for index, row in enumerate(facts.list.procedures):
+        code, name = codes[index], row.name
+        if code is None or not code.known or code.name == name or name is None or name.isspace():
+            continue
+        reason, severity = _name_fault(code, name)
+        if reason:
+            values = {"reason": f"名称“{name[:60]}”{reason}"}
+            yield Hit("oprninfo", index, "oprn_oprt_name", values=values, severity=severity)
+
+
+@predicate()
+def outpatient_diagnosis_not_in_book(facts: Facts) -> Iterator[Hit]:
+    """The outpatient diagnosis code is not in the code book, or its name is not that of the code."""
+    code, name = facts.codes.diagnosis(facts.stay.outpatient_diagnosis_code), facts.stay.outpatient_diagnosis
+    if code is None or not code.code:
+        return
+    if not code.known:
+        values = {"reason": f"编码 {code.code} 不在《医疗保障疾病诊断分类与代码》中"}
+        yield Hit("setlinfo", wire="wm_dise_code", values=values)
+    elif name is not None and not name.isspace():
+        reason, _ = _name_fault(code, name)
+        if reason:
+            # The outpatient doctor's own wording is often kept beside the code.
+            values = {"reason": f"名称“{name[:60]}”{reason}"}
+            yield Hit("setlinfo", wire="otp_wm_dise", values=values, severity="warn")
+
+
+@predicate()
+def grey_code(facts: Facts) -> Iterator[Hit]:
+    """A western diagnosis or a procedure has a grey code (灰码)."""
+    western = facts.western
+    for index, code in enumerate(facts.diagnosis_codes):
+        if code is not None and code.grey and index in western:
+            yield Hit("diseinfo", index, "diag_code", values={"name": code.name})
+    for index, code in enumerate(facts.procedure_codes):
+        if code is not None and code.grey:
+            yield Hit("oprninfo", index, "oprn_oprt_code", values={"name": code.name})

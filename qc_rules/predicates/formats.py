@@ -1,0 +1,284 @@
+"""Predicates of family FMT: the form of numbers, names, dates, weights, amounts and codes."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
+from operator import attrgetter
+from typing import Any
+
+from models.settlement_list import FIELDS, Weights
+from qc_rules.facts import Facts, whole_fen
+from qc_rules.predicates import Hit, predicate
+from qc_rules.predicates.structure import defect_hit
+
+_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+_CHECK_DIGITS = "10X98765432"
+"""GB 11643: the check digit by the weighted sum of the first 17 digits, modulo 11."""
+
+
+def check_digit(first_17: str) -> str:
+    """The eighteenth character of a citizen's identity number (GB 11643)."""
+    return _CHECK_DIGITS[sum(int(d) * w for d, w in zip(first_17, _WEIGHTS, strict=True)) % 11]
+
+
+def _identity_number(facts: Facts, certificate_types: tuple[str, ...]) -> str | None:
+    """The certificate number in half-width capitals when it is an identity card's."""
+    number = facts.stay.certificate_number
+    if number is None or number.isspace() or facts.stay.certificate_type not in certificate_types:
+        return None
+    return unicodedata.normalize("NFKC", number).strip().upper()
+
+
+def _birth_date(number: str) -> date | None:
+    """The birth date in a number of 18 characters, or of 15 digits (born 19xx); None when there is none."""
+    digits = number[6:14] if len(number) == 18 else f"19{number[6:12]}"
+    try:
+        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+    except ValueError:
+        return None
+
+
+def _well_formed(number: str) -> bool:
+    return re.fullmatch(r"\d{17}[\dX]|\d{15}", number, re.ASCII) is not None
+
+
+@predicate()
+def identity_number_wrong(facts: Facts, *, certificate_types: tuple[str, ...]) -> Iterator[Hit]:
+    """The number of an identity card has a wrong form, birth date or check digit."""
+    number = _identity_number(facts, certificate_types)
+    if number is None:
+        return
+    reason = ""
+    if not _well_formed(number):
+        reason = f"应为 18 位（或旧的 15 位）数字，末位可为 X，现为 {len(number)} 个字符"
+    elif _birth_date(number) is None:
+        reason = "其中的出生日期不存在"
+    elif len(number) == 18 and check_digit(number[:17]) != number[17]:
+        reason = "校验位不符，至少有一位写错"
+    if reason:
+        yield Hit("setlinfo", wire="certno", values={"reason": reason})
+
+
+@predicate()
+def identity_birth_date_differs(
+    facts: Facts, *, certificate_types: tuple[str, ...], infant_days: int
+) -> Iterator[Hit]:
+    """The birth date is not that of the identity number; infants may carry the number of a parent."""
+    number, born = _identity_number(facts, certificate_types), facts.stay.birth_date
+    if number is None or born is None or not _well_formed(number):
+        return
+    named = _birth_date(number)
+    if named is None or named == born:
+        return
+    if facts.days_since_birth is not None and facts.days_since_birth <= infant_days:
+        return
+    yield Hit("setlinfo", wire="brdy", values={"named": named})
+
+
+@predicate()
+def identity_sex_differs(
+    facts: Facts, *, certificate_types: tuple[str, ...], infant_days: int
+) -> Iterator[Hit]:
+    """The 17th digit (15-digit numbers: the last) is odd for a woman or even for a man."""
+    number, sex = _identity_number(facts, certificate_types), facts.stay.sex
+    if number is None or sex not in ("1", "2") or not _well_formed(number):
+        return
+    if facts.days_since_birth is not None and facts.days_since_birth <= infant_days:
+        return
+    named = "1" if int(number[16] if len(number) == 18 else number[14]) % 2 else "2"
+    if named != sex:
+        yield Hit("setlinfo", wire="gend", values={"named": "男" if named == "1" else "女"})
+
+
+_PERSON = re.compile(r"[^\W\d_]+(?:·[^\W\d_]+)*")
+
+
+@predicate()
+def name_malformed(facts: Facts, *, field: str) -> Iterator[Hit]:
+    """A person's name is not 2–40 letters, · between the parts of a minority name."""
+    name = getattr(facts.stay, FIELDS["setlinfo"][field].attribute)
+    if name is None or name.isspace():
+        return
+    plain = name.replace("•", "·").replace("・", "·").replace("．", "·")
+    reason = ""
+    if not 2 <= len(name) <= 40:
+        reason = f"应为 2 至 40 个字符，现为 {len(name)} 个"
+    elif not _PERSON.fullmatch(plain):
+        reason = "不应含数字、标点或空格"
+    if reason:
+        yield Hit("setlinfo", wire=field, values={"reason": reason})
+
+
+_MOBILE = re.compile(r"(?:\+?86)?1[3-9]\d{9}")
+_LANDLINE = re.compile(r"(?:\(?0\d{2,3}\)?)?\d{7,8}(?:(?:转|-)?\d{1,6})?")
+_SERVICE = re.compile(r"[48]00\d{7}")
+
+
+def _telephone_fault(text: str) -> str:
+    number = re.sub(r"[\s\-－—_()（）]", "", unicodedata.normalize("NFKC", text))
+    digits = re.sub(r"\D", "", number)
+    if len(digits) < 7:
+        return "不足 7 位数字"
+    if len(set(digits)) == 1 or digits in (
+        "12345678911",
+        "12345678910",
+        "12345678901",
+        "12345678",
+        "1234567",
+    ):
+        return "是占位号码"
+    if _MOBILE.fullmatch(number) or _LANDLINE.fullmatch(number) or _SERVICE.fullmatch(number):
+        return ""
+    return "不是 11 位手机号码，也不是区号加固定电话号码"
+
+
+@predicate()
+def telephone_malformed(facts: Facts) -> Iterator[Hit]:
+    """A telephone number of contact or employer that cannot be one."""
+    for wire, number in (("coner_tel", facts.stay.contact_phone), ("emp_tel", facts.stay.employer_phone)):
+        # A dash says that there is no telephone.
+        if number is None or not number.strip(" -－—/无"):
+            continue
+        reason = _telephone_fault(number)
+        if reason:
+            yield Hit("setlinfo", wire=wire, values={"reason": reason})
+
+
+_WEIGHT_FIELDS = ("nwb_bir_wt", "nwb_adm_wt", "mul_nwb_bir_wt", "mul_nwb_adm_wt")
+
+
+def _weights(facts: Facts, fields: tuple[str, ...]) -> Iterator[tuple[str, Weights]]:
+    for wire in fields:
+        weights = getattr(facts.stay, FIELDS["setlinfo"][wire].attribute)
+        if weights is not None:
+            yield wire, weights
+
+
+@predicate()
+def weight_not_in_tens(facts: Facts) -> Iterator[Hit]:
+    """The weight of a newborn is not a multiple of 10 g."""
+    for wire, weights in _weights(facts, _WEIGHT_FIELDS):
+        if any(weight % 10 for weight in weights):
+            yield Hit("setlinfo", wire=wire)
+
+
+@predicate()
+def weight_outside(facts: Facts, *, fields: tuple[str, ...], several: bool) -> Iterator[Hit]:
+    """A weight is outside the limits of the settings; ``several``: of fields or values for several newborns."""
+    low, high = facts.settings["newborn_weight_min"], facts.settings["newborn_weight_max"]
+    for wire, weights in _weights(facts, fields):
+        if several is not (len(weights) > 1 or wire.startswith("mul_")):
+            continue
+        for weight in weights:
+            if not float(low) <= weight <= float(high):
+                yield Hit("setlinfo", wire=wire, values={"weight": weight, "low": low, "high": high})
+                break
+
+
+@predicate(defects=True)
+def several_weights_malformed(facts: Facts) -> Iterator[Hit]:
+    """The weights of several newborns cannot be read."""
+    for defect in facts.received.defects:
+        if defect.kind == "weights" and defect.official.startswith("setlinfo.mul_"):
+            yield from defect_hit(defect)
+
+
+_ICD10 = re.compile(
+    r"[A-Z]\d{2}\.(?:\d{3}|x\d{2}|\dx\d)(?:x\d{3,4})?(?:\+[A-Z]\d{2}(?:\.[\dx]{1,3})?(?:x\d{3})?\*?)?\*?"
+)
+_ICD9 = re.compile(r"\d{2}\.(?:[\dx]{4}|\d{3}[\dA-Z]\d)(?:x\d{3})?")
+
+
+@predicate(needs=("diseinfo",))
+def diagnosis_code_malformed(facts: Facts) -> Iterator[Hit]:
+    """A western diagnosis code does not have the form of the insurance edition of ICD-10."""
+    codes = facts.diagnosis_codes
+    for index in facts.western:
+        code = codes[index]
+        if code is not None and not code.known and code.code and not _ICD10.fullmatch(code.code):
+            yield Hit("diseinfo", index, "diag_code")
+
+
+@predicate(needs=("oprninfo",))
+def procedure_code_malformed(facts: Facts) -> Iterator[Hit]:
+    """A procedure code does not have the form of the insurance edition of ICD-9-CM-3."""
+    for index, code in enumerate(facts.procedure_codes):
+        if code is not None and not code.known and code.code and not _ICD9.fullmatch(code.code):
+            yield Hit("oprninfo", index, "oprn_oprt_code")
+
+
+@predicate()
+def code_not_normal(facts: Facts) -> Iterator[Hit]:
+    """A code holds full-width characters, blanks, † or letters in the wrong case."""
+    western = facts.western
+    for index, code in enumerate(facts.diagnosis_codes):
+        if code is not None and code.received != code.code and code.code and index in western:
+            yield Hit("diseinfo", index, "diag_code", values={"normal": code.code})
+    for index, code in enumerate(facts.procedure_codes):
+        if code is not None and code.received != code.code and code.code:
+            yield Hit("oprninfo", index, "oprn_oprt_code", values={"normal": code.code})
+    outpatient = facts.codes.diagnosis(facts.stay.outpatient_diagnosis_code)
+    if outpatient is not None and outpatient.received != outpatient.code and outpatient.code:
+        yield Hit("setlinfo", wire="wm_dise_code", values={"normal": outpatient.code})
+
+
+_AMOUNTS = {
+    node: [(info.attribute, info.wire) for info in FIELDS[node].values() if info.kind == "amount"]
+    for node in ("setlinfo", "payinfo", "iteminfo")
+}
+
+
+_READ_AMOUNTS: Mapping[str, Callable[[Any], tuple[float | None, ...]]] = {
+    "setlinfo": attrgetter(*(attribute for attribute, _ in _AMOUNTS["setlinfo"])),
+    "payinfo": lambda row: (row.amount_yuan,),
+    "iteminfo": attrgetter(*(attribute for attribute, _ in _AMOUNTS["iteminfo"])),
+}
+
+
+@predicate()
+def amount_malformed(facts: Facts) -> Iterator[Hit]:
+    """An amount is no number, has more than two decimals, or is negative outside a reversal (红冲).
+
+    A reversal is a list whose total is negative.
+    """
+    for defect in facts.received.defects:
+        if defect.kind == "amount":
+            yield from defect_hit(defect)
+    reversal = facts.total_fen is not None and facts.total_fen < 0
+    for node, read in _READ_AMOUNTS.items():
+        for number, row in enumerate(facts.rows(node)):
+            amounts = read(row)
+            for position, amount in enumerate(amounts):
+                if amount is None or (amount >= 0 and amount * 100 % 1 == 0):
+                    continue
+                index = -1 if node == "setlinfo" else number
+                if amount < 0 and not reversal:
+                    reason = "为负数，结算清单只有红冲时才有负数"
+                elif not whole_fen(amount):
+                    reason = "超过两位小数"
+                else:
+                    continue
+                yield Hit(node, index, _AMOUNTS[node][position][1], values={"reason": reason})
+
+
+_STAFF = (
+    ("setlinfo", "chfpdr_code", "D", "医师"),
+    ("oprninfo", "oper_dr_code", "D", "医师"),
+    ("oprninfo", "anst_dr_code", "D", "医师"),
+    ("setlinfo", "resp_nurs_code", "N", "护士"),
+)
+_STAFF_ATTRIBUTES = tuple((*one, FIELDS[one[0]][one[1]].attribute) for one in _STAFF)
+
+
+@predicate()
+def staff_code_wrong(facts: Facts) -> Iterator[Hit]:
+    """A physician's code does not begin with D, or a nurse's not with N."""
+    for node, wire, letter, who, attribute in _STAFF_ATTRIBUTES:
+        for number, row in enumerate(facts.rows(node)):
+            code = getattr(row, attribute)
+            if code is not None and code[:1] != letter and not code.isspace():
+                index = -1 if node == "setlinfo" else number
+                yield Hit(node, index, wire, values={"letter": letter, "who": who})
