@@ -114,7 +114,7 @@ class Compilation:
         )
 
     def _field(self, node: str, wire: str, location: Location) -> Term:
-        _known(wire, FIELDS[node], location, f"{node} 的字段")
+        _known(wire, FIELDS[node], location, f" {node} 的字段")
         attribute = FIELDS[node][wire].attribute
         if node == "setlinfo":
             return Term(f"setlinfo.{wire}", _from_facts(attrgetter(f"stay.{attribute}")), "field", node, wire)
@@ -129,7 +129,7 @@ def _known(name: str, known: Any, location: Location, what: str) -> None:
     if name not in known:
         near = get_close_matches(name, list(known), n=3)
         hint = f"，是否指 {'、'.join(near)}" if near else ""
-        raise CompileError(location, f"没有{what}“{name}”{hint}")
+        raise CompileError(location, f"没有{what} {name}{hint}")
 
 
 def _from_facts(read: Callable[[Facts], Any]) -> Getter:

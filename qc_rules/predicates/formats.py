@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 from models.settlement_list import FIELDS, Weights
-from qc_rules.facts import Facts, whole_fen
+from qc_rules.facts import Facts, as_text, whole_fen
 from qc_rules.predicates import Hit, predicate
 from qc_rules.predicates.structure import defect_hit
 
@@ -113,7 +113,7 @@ def name_malformed(facts: Facts, *, field: str) -> Iterator[Hit]:
 
 
 _MOBILE = re.compile(r"(?:\+?86)?1[3-9]\d{9}")
-_LANDLINE = re.compile(r"(?:\(?0\d{2,3}\)?)?\d{7,8}(?:(?:转|-)?\d{1,6})?")
+_LANDLINE = re.compile(r"(?:\(?0\d{2,3}\)?)?\d{7,8}(?:转\d{1,6})?")
 _SERVICE = re.compile(r"[48]00\d{7}")
 
 
@@ -165,25 +165,33 @@ def weight_not_in_tens(facts: Facts) -> Iterator[Hit]:
             yield Hit("setlinfo", wire=wire)
 
 
+def _outside(facts: Facts, weights: Weights) -> dict[str, object] | None:
+    """The first weight outside the limits of the settings, with the limits; None when all are inside."""
+    low, high = float(facts.settings["newborn_weight_min"]), float(facts.settings["newborn_weight_max"])
+    found = next((weight for weight in weights if not low <= weight <= high), None)
+    return None if found is None else {"weight": found, "low": low, "high": high}
+
+
 @predicate()
-def weight_outside(facts: Facts, *, fields: tuple[str, ...], several: bool) -> Iterator[Hit]:
-    """A weight is outside the limits of the settings; ``several``: of fields or values for several newborns."""
-    low, high = facts.settings["newborn_weight_min"], facts.settings["newborn_weight_max"]
+def weight_outside(facts: Facts, *, fields: tuple[str, ...]) -> Iterator[Hit]:
+    """The weight of a single newborn is outside the limits of the settings."""
     for wire, weights in _weights(facts, fields):
-        if several is not (len(weights) > 1 or wire.startswith("mul_")):
-            continue
-        for weight in weights:
-            if not float(low) <= weight <= float(high):
-                yield Hit("setlinfo", wire=wire, values={"weight": weight, "low": low, "high": high})
-                break
+        outside = _outside(facts, weights) if len(weights) == 1 else None
+        if outside:
+            yield Hit("setlinfo", wire=wire, values=outside)
 
 
-@predicate(defects=True)
-def several_weights_malformed(facts: Facts) -> Iterator[Hit]:
-    """The weights of several newborns cannot be read."""
+@predicate()
+def several_weights_wrong(facts: Facts, *, fields: tuple[str, ...]) -> Iterator[Hit]:
+    """The weights of several newborns cannot be read, or one is outside the limits of the settings."""
     for defect in facts.received.defects:
         if defect.kind == "weights" and defect.official.startswith("setlinfo.mul_"):
             yield from defect_hit(defect)
+    for wire, weights in _weights(facts, fields):
+        outside = _outside(facts, weights) if len(weights) > 1 or wire.startswith("mul_") else None
+        if outside:
+            reason = f"其中 {as_text(outside['weight'])} 克不在 {as_text(outside['low'])}–{as_text(outside['high'])} 克之内"
+            yield Hit("setlinfo", wire=wire, values={"reason": reason})
 
 
 _ICD10 = re.compile(
