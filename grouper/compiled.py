@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -28,6 +29,7 @@ from grouper.formula import (
     OneOf,
     Or,
     leaves,
+    plain,
     text_matches,
 )
 from grouper.prepare import NUMBER_FIELDS, TEXT_FIELDS, PreparedCase
@@ -269,11 +271,11 @@ class _Closures:
             case Count():
                 return self._count(node)
             case Comparison(variable=variable, comparison=sign, number=number):
-                field, compare = NUMBER_FIELDS[variable], COMPARISONS[sign]
-                return lambda _p, _o, _m, _q, case: compare(getattr(case, field), number)
+                quantity, compare = attrgetter(NUMBER_FIELDS[variable]), COMPARISONS[sign]
+                return lambda _p, _o, _m, _q, case: compare(quantity(case), number)
             case OneOf(variable=variable, values=values, negated=negated):
-                text_field = TEXT_FIELDS[variable]
-                return lambda _p, _o, _m, _q, case: text_matches(getattr(case, text_field), values, negated)
+                text, wanted = attrgetter(TEXT_FIELDS[variable]), frozenset(map(plain, values))
+                return lambda _p, _o, _m, _q, case: text_matches(text(case), wanted, negated)
             case And(parts=parts):
                 return _both([self._check(part) for part in parts])
             case Or(parts=parts):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from coding.library import CodeLibrary
 from grouper.cache import load_compiled
@@ -163,14 +164,14 @@ class DrgScheme:
     def _conflict(self, case: PreparedCase, name: str) -> tuple[str, str] | None:
         """Whether another sex or another age alone would lead to an MDC that names the diagnosis."""
         for sex, word in (("1", "男"), ("2", "女")):
-            for mdc in self._mdcs_entered(dataclasses.replace(case, sex=sex)):
+            for mdc in self._mdcs_entered(msgspec.structs.replace(case, sex=sex)):
                 given = {"1": "男", "2": "女"}.get(case.sex, f"“{case.sex}”" if case.sex else "未填")
                 return (
                     "sex_conflict",
                     f"{name} 属于 MDC {mdc.code} {mdc.name}，只用于{word}性，而清单性别为{given}；请核对性别与主要诊断",
                 )
         for age, days in _OTHER_AGES:
-            for mdc in self._mdcs_entered(dataclasses.replace(case, age=age, age_days=days)):
+            for mdc in self._mdcs_entered(msgspec.structs.replace(case, age=age, age_days=days)):
                 if self._named_by(mdc, case.principal):
                     return (
                         "age_conflict",

@@ -453,11 +453,9 @@ def matching(leaf: Membership | Count, facts: Facts, sets: Sets) -> tuple[str, .
     return tuple(found)
 
 
-def text_matches(value: str, wanted: tuple[str, ...], negated: bool) -> bool:
-    """Whether a code of the list equals one of ``wanted``; ``01`` and ``1`` are the same number."""
-    if not value:
-        return False
-    return (value in wanted or plain(value) in {plain(item) for item in wanted}) is not negated
+def text_matches(value: str, wanted: Set[str], negated: bool) -> bool:
+    """Whether a code of the list equals one of ``wanted``, all written ``plain``."""
+    return bool(value) and (plain(value) in wanted) is not negated
 
 
 def plain(value: str) -> str:
@@ -477,7 +475,7 @@ def evaluate(node: Node, facts: Facts, sets: Sets) -> bool:
         case Comparison(variable=variable, comparison=sign, number=number):
             return COMPARISONS[sign](facts.number(variable), number)
         case OneOf(variable=variable, values=values, negated=negated):
-            return text_matches(facts.text(variable), values, negated)
+            return text_matches(facts.text(variable), frozenset(map(plain, values)), negated)
         case And(parts=parts):
             return all(evaluate(part, facts, sets) for part in parts)
         case Or(parts=parts):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import msgspec
+
 from coding.library import CodeLibrary, System, normalize_code
 from models.grouping import Case, PreparedCode
 from models.pack import PackError
@@ -15,8 +17,7 @@ OWN_EDITIONS = ("", "insurance-2.0", "医保版2.0", "医保版 2.0")
 """How a case may name 医保版 2.0, which needs no conversion."""
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedCase:
+class PreparedCase(msgspec.Struct, frozen=True, gc=False):
     """A case as the formulas see it: codes of the scheme's edition, each once.
 
     Ages in years and days, weight in g, stay in days, ICU in hours; NaN where the case does not say.
@@ -142,7 +143,7 @@ def _prepare_codes(
     seen: set[str] = set()
     prepared = []
     for text in received:
-        used, reason = _prepare_code(text, system, edition, library)
+        used, reason = prepare_code(text, system, edition, library)
         if used in seen:
             used, reason = "", f"与前面的 {used} 重复，只计一次"
         elif used:
@@ -151,7 +152,8 @@ def _prepare_codes(
     return tuple(prepared)
 
 
-def _prepare_code(text: str, system: System, edition: str, library: CodeLibrary | None) -> tuple[str, str]:
+def prepare_code(text: str, system: System, edition: str, library: CodeLibrary | None) -> tuple[str, str]:
+    """(the code to group by, empty when there is none; the reason in Chinese why it differs)."""
     code = normalize_code(text)
     if not code:
         return "", "没有编码"

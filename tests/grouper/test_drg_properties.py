@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -159,7 +159,7 @@ def test_order_of_other_codes_changes_nothing(name: str) -> None:
     maker = CaseMaker(compiled.scheme, seed=3)
     for _ in range(1000):
         case = maker.case()
-        turned = dataclasses.replace(
+        turned = msgspec.structs.replace(
             case, others=case.others[::-1], other_procedures=case.other_procedures[::-1]
         )
         assert compiled.group_code(turned) == compiled.group_code(case), case
