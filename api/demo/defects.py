@@ -181,6 +181,7 @@ _COMPLETENESS = [
     _set("CMP-061", {"days_rinp_pup_31": None, "days_rinp_flag_31": "2"}, name="有再住院计划而无目的"),
     _set("CMP-062", {"days_rinp_pup_31": "复查", "days_rinp_flag_31": "1"}, name="无再住院计划而有目的"),
     _missing("CMP-063", "emp_name", "emp_addr"),
+    _set("CMP-064", {"dscg_caty": "A03.11", "refldept_dept": None}, name="出院科别改变而缺转科科别"),
 ]
 
 
