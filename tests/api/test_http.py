@@ -30,7 +30,7 @@ def test_a_clean_list_may_be_uploaded_and_is_grouped(client: httpx.Client, examp
     assert report.findings == ()
     assert (report.verdict, report.score, report.list_id) == ("可上传", 100, "EX20260105001")
     assert report.group is not None
-    assert report.group.code == "GE15"
+    assert report.group.code == "GE29"
     assert {"icd10", "icd9cm3", "drg-scheme"} <= {pack.kind for pack in report.packs}
 
 
@@ -63,8 +63,8 @@ def test_the_scheme_is_chosen_by_parameter(client: httpx.Client, example: dict[s
 
 def test_a_case_and_its_list_have_the_same_group(client: httpx.Client, example: dict[str, Any]) -> None:
     case = client.post(GROUP, json=EXAMPLE_CASE).json()
-    assert case["code"] == client.post(GROUP, json=example).json()["code"] == "GE15"
-    assert client.post(GROUP, json={"infno": "4101", "input": example}).json()["code"] == "GE15"
+    assert case["code"] == client.post(GROUP, json=example).json()["code"] == "GE29"
+    assert client.post(GROUP, json={"infno": "4101", "input": example}).json()["code"] == "GE29"
 
 
 @pytest.mark.parametrize(
