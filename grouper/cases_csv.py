@@ -187,6 +187,7 @@ def _row_reader(
     diagnosis_codes = _Codes(scheme, "icd10", diagnosis_edition)
     procedure_codes = _Codes(scheme, "icd9cm3", procedure_edition)
     years, days, weights, stays, icu_hours = (_Quantities(name) for name in NUMBER_COLUMNS)
+    known_ages: dict[tuple[str, str], tuple[float, float]] = {}
 
     def to_case(row: list[str]) -> PreparedCase:
         cells = [*row, ""]
@@ -196,14 +197,17 @@ def _row_reader(
         main, *rest = [procedure_codes[code] for code in cells[procedures].split("|")]
         if rest:
             rest = _rest(main, rest)
-        age, age_days = ages(years[cells[age_at]], days[cells[days_at]])
+        age_texts = cells[age_at], cells[days_at]
+        if (both_ages := known_ages.get(age_texts)) is None:
+            both_ages = ages(years[age_texts[0]], days[age_texts[1]])
+            if len(known_ages) < MAX_REMEMBERED:
+                known_ages[age_texts] = both_ages
         return PreparedCase(
             principal,
             tuple(others),
             main,
             tuple(rest),
-            age,
-            age_days,
+            *both_ages,
             weights[cells[weight_at]],
             stays[cells[los_at]],
             icu_hours[cells[icu_at]],
