@@ -41,6 +41,27 @@ TAGS = [
 ]
 
 
+DESCRIPTIONS = {
+    "SettlementList": "医疗保障基金结算清单；未知的字段保留并在报告中提示",
+    "Envelope": "接口 4101 或 4101A 的报文",
+    "GroupRequest": "一个病例：诊断和手术操作的编码，以及分组用到的基本情况",
+    "Report": "检查报告。verdict：有错误为需修改，只有警告为需复核，否则可上传。score 为 100 减各规则扣分",
+    "Finding": "一条问题。path 是它在所收报文中的位置，field 是字段名称，value 是所填的值",
+    "GroupResult": "分组结果。code 是 DRG 编码，0000 为未入组；reason 是固定的原因代号，explanation 是中文说明",
+    "Complication": "一个其他诊断算作 MCC、CC 或都不是，是否被排除表排除",
+    "PreparedCode": "收到的编码和分组所用的编码；used 为空即未使用，reason 说明原因",
+    "PackRef": "结果所用的数据包；sha256 是其清单的摘要",
+    "Hit": "找到的一个编码。matched 是匹配的名称，reason 是代号，explanation 是中文说明，grey 为灰码",
+    "CodeEntry": "一个编码。grey 为灰码（不用于结算清单），ancestors 由近到远",
+    "RuleEntry": "规则目录的一行。severity 是实际使用的级别，runs 是否在用",
+    "PackEntry": "一个已安装的数据包，日期为适用的出院日期",
+    "Health": "运行状态和各数据包的使用版本",
+    "Problem": "RFC 9457 错误；errors 列出每个有误的字段",
+    "FieldFault": "有误的字段及原因",
+}
+"""What each schema is, where its node label does not say."""
+
+
 class Envelope(msgspec.Struct):
     """The list in the message of interface 4101 or 4101A."""
 
@@ -86,10 +107,10 @@ def components() -> dict[str, Any]:
     nodes = schemas["SettlementList"]["properties"]
     for node, label in NODE_LABELS.items():
         nodes[node] = {"description": label, **_plain(nodes[node])}
-    schemas["SettlementList"]["description"] = "医疗保障基金结算清单"
     # Any node makes a list; without one the message is something else.
     schemas["SettlementList"]["anyOf"] = [{"required": [node]} for node in RECORDS]
-    schemas["Envelope"]["description"] = "接口 4101 或 4101A 的报文"
+    for name, text in DESCRIPTIONS.items():
+        schemas[name]["description"] = text
     return dict(schemas)
 
 

@@ -12,6 +12,7 @@ from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from api.cli.check import check
 from api.cli.demo import demo_app
+from api.cli.group import group
 from api.cli.packs import packs_app
 from api.cli.rules import rules_app
 from api.cli.serve import serve
@@ -30,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(check)
+app.command()(group)
 app.command()(template)
 app.command()(serve)
 app.add_typer(rules_app)

@@ -192,6 +192,54 @@ def test_a_failed_run_leaves_the_old_result_alone(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["list.json", "report.ndjson"]
 
 
+CASES = """case_id,sex,age,dx,procedures,group
+1,1,35,K35.800x001|I10.x00x002,47.0100,
+2,1,old,K35.800x001,,
+3,1,60,I10.x00,,
+"""
+
+
+def test_a_file_of_cases_is_grouped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cases, out = tmp_path / "cases.csv", tmp_path / "out.csv"
+    cases.write_text(CASES)
+    arguments = ["group", "--scheme", "chs-drg-2.0", "--cases", str(cases), "--out", str(out)]
+    assert run(arguments) == 1
+    shown = capsys.readouterr()
+    assert "第 3 行" in shown.err
+    assert "3 例：入组 1，歧义组 0，未入组（0000）1，不能读取 1" in shown.out
+    groups = [line.rpartition(",")[2] for line in out.read_text().splitlines()]
+    assert groups == ["group", "GE29", "", "0000"]
+    cases.write_text(CASES.replace("old", "40"))
+    assert run(arguments) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "mention"),
+    [
+        (b"a,b\n1,2\n", [], "dx"),
+        (b"", [], "空"),
+        (b"dx\n\xff\xff\n", [], "编码"),
+        (b"dx\nA01.000\n", ["--diagnosis-edition", "none-1.0"], "none-1.0"),
+        (b"dx\nA01.000\n", ["--scheme", "icd10-nhsa-2.0"], "icd10-nhsa-2.0"),
+        (b"dx\nA01.000\n", ["--out", "none/out.csv"], "没有这个文件夹"),
+        (b"dx\nA01.000\n", ["--cases", "."], "不是普通文件"),
+        (b"dx\nA01.000\n", ["--cases", "none.csv"], "none.csv"),
+    ],
+)
+def test_cases_that_cannot_be_grouped_are_one_line(
+    content: bytes, options: list[str], mention: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("cases.csv").write_bytes(content)
+    given = ["--scheme", "chs-drg-2.0", "--cases", "cases.csv", "--out", "out.csv", *options]
+    assert run(["group", *given]) == 2
+    shown = capsys.readouterr().err
+    assert len(shown.splitlines()) == 1
+    assert mention in shown
+    assert not Path("out.csv").exists()
+
+
 def test_rules_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["rules", "list", "--family", "CMP"]) == 0
     assert "CMP-001" in capsys.readouterr().out

@@ -1,0 +1,110 @@
+"""The OpenAPI document: true to what the service does, in Chinese, usable without a network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, seed, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from api.app import create_app
+from api.problems import MEDIA_TYPE
+from api.settings import Settings
+from tests.api.problems import assert_problem
+
+# The loader only needs the document; what is called is the server of the fixture.
+SCHEMA = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+
+@SCHEMA.parametrize()
+@seed(20260105)
+@settings(
+    max_examples=12,
+    deadline=None,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_whatever_is_sent_the_answer_is_as_documented(case: schemathesis.Case, address: str) -> None:
+    answer = case.call(base_url=address)
+    case.validate_response(answer, checks=CHECKS)
+    assert answer.status_code in (200, 400, 404, 405, 415, 422)
+    if answer.status_code != 200:
+        headers = {name: values[0] for name, values in answer.headers.items()}
+        received = httpx.Response(answer.status_code, headers=headers, content=answer.content)
+        assert_problem(received, str(received.json()["type"]).rpartition(":")[2])
+
+
+@pytest.fixture
+def document(client: httpx.Client) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/openapi.json").json()
+    return found
+
+
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield path, method, operation
+
+
+def test_every_text_is_chinese(document: dict[str, Any]) -> None:
+    def walk(value: Any, place: str) -> Iterator[tuple[str, str]]:
+        if isinstance(value, dict):
+            for key, below in value.items():
+                if key in ("description", "summary") and isinstance(below, str):
+                    yield place, below
+                elif key not in ("example", "examples"):
+                    yield from walk(below, f"{place}/{key}")
+        elif isinstance(value, list):
+            for number, below in enumerate(value):
+                yield from walk(below, f"{place}/{number}")
+
+    texts = list(walk(document, ""))
+    assert len(texts) > 200
+    assert [(place, text) for place, text in texts if not re.search(r"[\u4e00-\u9fff]", text)] == []
+
+
+def test_every_operation_has_a_working_example(client: httpx.Client, document: dict[str, Any]) -> None:
+    for path, method, operation in _operations(document):
+        parameters = operation.get("parameters", [])
+        values = {p["name"]: p["schema"]["examples"][0] for p in parameters if p["schema"].get("examples")}
+        address = path.format_map(values)
+        query = {
+            p["name"]: values[p["name"]] for p in parameters if p["in"] == "query" and p["name"] in values
+        }
+        bodies = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+        examples = [example["value"] for example in bodies.get("examples", {}).values()] or [None]
+        for body in examples:
+            answer = client.request(method.upper(), address, params=query, json=body)
+            assert answer.status_code == 200, (path, answer.text)
+        assert MEDIA_TYPE in operation["responses"]["default"]["content"]
+
+
+def test_the_example_answers_are_those_of_the_service(client: httpx.Client, document: dict[str, Any]) -> None:
+    content = document["paths"]["/api/v1/check"]["post"]
+    sent = content["requestBody"]["content"]["application/json"]["examples"]["bare"]["value"]
+    shown = content["responses"]["200"]["content"]["application/json"]["example"]
+    assert client.post("/api/v1/check", json=sent).json() == shown
+    assert shown["verdict"] == "可上传"
+
+
+def test_the_document_needs_no_other_host(document: dict[str, Any]) -> None:
+    assert re.findall(r"https?://[^\s\"']+", str(document)) == []
