@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from coding.library import MAX_CODE_LENGTH, CodeLibrary, normalize_code
+from coding.library import CodeLibrary
 from grouper.dip.catalogue import (
     LAYER_NAMES,
     TREATMENT_OF_KIND,
@@ -17,6 +18,7 @@ from grouper.dip.catalogue import (
     Layer,
     TreatmentGroup,
 )
+from grouper.prepare import prepare
 from models.grouping import Case, PreparedCode
 from models.pack import PackRef
 
@@ -51,7 +53,7 @@ class Facts(NamedTuple):
     """A prepared case. ``main`` is empty for a conservative case, ``procedures`` are those that count.
 
     ``treating`` is what the layers after 先期 look at: ``procedures``, or nothing when the main
-    procedure is excluded. ``age_days`` is None when unknown, and a year or more counts as 366.
+    procedure is excluded. ``age_days`` is None when unknown, and 365 a year from one year on.
     """
 
     principal: str
@@ -109,7 +111,7 @@ class DipEngine:
 
     def __init__(self, catalogue: Catalogue, library: CodeLibrary) -> None:
         self.catalogue = catalogue
-        self._diagnoses = library.icd10.codes
+        self.library = library
         self._procedures = library.icd9cm3.codes
         self.excluded_diagnoses = Prefixes(catalogue.excluded_diagnoses)
         self.excluded_procedures = Prefixes(catalogue.excluded_procedures)
@@ -158,33 +160,33 @@ class DipEngine:
 
     def prepare(self, case: Case) -> tuple[Facts, tuple[PreparedCode, ...], tuple[PreparedCode, ...]]:
         """The codes that count, each once, and what became of every code received."""
-        diagnoses = _prepared(case.diagnoses, self._diagnoses)
-        procedures = _prepared(case.procedures, self._procedures)
-        used = [one.used for one in diagnoses if one.used]
-        operations = [one.used for one in procedures if one.used]
-        excluded = self._excluded_now
-        counted = [
-            code
-            for code in operations
-            if not excluded.get(code) and (code in excluded or code not in self.excluded_procedures)
-        ]
-        excluded_main = ""
-        main = counted[0] if counted else ""
-        if operations and main != operations[0]:
-            excluded_main, main = operations[0], ""
-        found = frozenset(counted)
+        ready = prepare(case, self.library)
+        known = ready.case
+        main = known.main
+        excluded_main = main if main and self._is_excluded(main) else ""
+        if excluded_main:
+            main = ""
+        counted = frozenset(code for code in known.other_procedures if not self._is_excluded(code))
+        if main:
+            counted |= {main}
+        others = known.others
         facts = Facts(
-            used[0] if used and diagnoses[0].used else "",
-            tuple(used[1:]),
+            known.principal,
+            others,
             main,
-            found,
-            found if main else frozenset(),
+            counted,
+            counted if main else frozenset(),
             excluded_main,
-            _age_days(case),
-            _number(case.birth_weight),
-            bool(self.resistance.lengths) and any(code in self.resistance for code in used),
+            None if math.isnan(known.age_days) else int(known.age_days),
+            None if math.isnan(known.birth_weight) else int(known.birth_weight),
+            bool(self.resistance.lengths)
+            and any(code in self.resistance for code in (known.principal, *others)),
         )
-        return facts, diagnoses, procedures
+        return facts, ready.diagnoses, ready.procedures
+
+    def _is_excluded(self, procedure: str) -> bool:
+        known = self._excluded_now.get(procedure)
+        return procedure in self.excluded_procedures if known is None else known
 
     def group(self, case: Case, cost: int | None = None) -> DipResult:
         """The group of ``case``; ``cost`` (fen) decides between groups that fit equally well."""
@@ -325,7 +327,7 @@ def _look(bucket: _Bucket, facts: Facts, candidates: list[Candidate]) -> None:
 
 
 def fits(group: DipGroup, facts: Facts) -> int | None:
-    """How many related procedures the case shares with a group that it fits; None when it does not fit.
+    """How many procedures beside the main one the case shares with a group that it fits, else None.
 
     The excluded diagnoses and the order of the layers are not looked at here.
     """
@@ -361,16 +363,20 @@ def _shared(group: DipGroup, facts: Facts) -> int | None:
     if group.main is None:
         return None
     procedures: Set[str] = facts.procedures if group.layer == "pre" else facts.treating
+    shared = 0
     if rule == "any":
-        if not group.main.matched(procedures):
+        matched = group.main.matched(procedures)
+        if not matched:
             return None
+        shared = len(matched) - 1
     elif rule == "exact":
         return len(procedures) - 1 if procedures and procedures == group.main.codes else None
     elif not facts.main or facts.main not in group.main.codes:
         return None
     if group.related is None:
-        return 0
-    return len(group.related.matched(facts.related)) or None
+        return shared
+    related = len(group.related.matched(facts.related))
+    return shared + related if related else None
 
 
 def decide(
@@ -409,40 +415,3 @@ def decide(
 
 def _prefix_length(group: DipGroup, principal: str) -> int:
     return max((len(prefix) for prefix in group.diagnoses if principal.startswith(prefix)), default=0)
-
-
-def _prepared(codes: Sequence[str], known: Mapping[str, object]) -> tuple[PreparedCode, ...]:
-    seen: set[str] = set()
-    found = []
-    for code in codes:
-        if code in known:
-            used, reason = code, ""
-        else:
-            used = normalize_code(code) if len(code) <= MAX_CODE_LENGTH else ""
-            if not code.strip():
-                reason = "编码为空，不使用"
-            elif not used:
-                reason = f"超过 {MAX_CODE_LENGTH} 个字符，不是编码，不使用"
-            else:
-                reason = "写法按医保版统一" if used in known else "不在医保版编码库中，按原样参与分组"
-        if used and used in seen:
-            used, reason = "", "重复的编码，不使用"
-        if used:
-            seen.add(used)
-        found.append(PreparedCode(code, used, reason))
-    return tuple(found)
-
-
-A_YEAR = 366
-
-
-def _age_days(case: Case) -> int | None:
-    years, days = _number(case.age), _number(case.age_days)
-    if years is not None and years > 0:
-        return A_YEAR
-    return days
-
-
-def _number(value: int | None) -> int | None:
-    """A count from the list; what is below zero is as good as unknown."""
-    return value if value is not None and value >= 0 else None

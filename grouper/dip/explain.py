@@ -60,30 +60,28 @@ class DipExplanation(msgspec.Struct, frozen=True):
     text: str
 
 
-def explain(
-    engine: DipEngine, case: Case, cost: int | None = None, library: CodeLibrary | None = None
-) -> DipExplanation:
+def explain(engine: DipEngine, case: Case, cost: int | None = None) -> DipExplanation:
     """Walk the catalogue layer by layer, without the compiled tables; ``cost`` in fen.
 
-    The group is the one that ``engine.group`` gives. With ``library`` the codes carry their names.
+    The group is the one that ``engine.group`` gives.
     """
     facts, diagnoses, procedures = engine.prepare(case)
-    names = _Names(library)
+    names = _Names(engine.library)
     layers, choice, reason = _walk(engine, facts, cost, names)
     result = engine.result(facts, choice, reason, diagnoses, procedures)
     return DipExplanation(result, tuple(layers), _text(result, layers, facts, names))
 
 
 class _Names:
-    def __init__(self, library: CodeLibrary | None) -> None:
+    def __init__(self, library: CodeLibrary) -> None:
         self.library = library
 
     def diagnosis(self, code: str) -> str:
-        entry = self.library.diagnosis(code) if self.library else None
+        entry = self.library.diagnosis(code)
         return f"{code} {entry.name}" if entry else code
 
     def procedure(self, code: str) -> str:
-        entry = self.library.procedure(code) if self.library else None
+        entry = self.library.procedure(code)
         return f"{code} {entry.name}" if entry else code
 
 
