@@ -10,7 +10,9 @@ import typer
 from api.cli.terminal import HomeOption, RegionOption, error_line, fail, plain
 from api.services.check import Checker
 from api.settings import load_settings
+from coding.library import System
 from grouper.cases_csv import CaseFileError, group_cases_csv
+from grouper.prepare import OWN_EDITIONS
 
 SHOWN_FAULTS = 20
 """Faulty rows named on the screen; the rest are counted."""
@@ -44,6 +46,12 @@ def group(  # noqa: PLR0917 -- the command line gives them by name
     settings = load_settings(home=home, region=region)
     checker = Checker(settings.store(), settings.region)
     chosen = checker.scheme_for(None, scheme=scheme)
+    editions: tuple[tuple[System, str], ...] = (("icd10", diagnosis_edition), ("icd9cm3", procedure_edition))
+    for system, edition in editions:
+        if edition not in OWN_EDITIONS:
+            checker.library.to_insurance(
+                system, edition, ""
+            )  # an edition without crosswalk is refused at once
     try:
         report = group_cases_csv(chosen, cases, out, diagnosis_edition, procedure_edition)
     except CaseFileError as error:

@@ -226,7 +226,7 @@ def test_a_file_of_cases_is_grouped(tmp_path: Path, capsys: pytest.CaptureFixtur
         (b"dx\nA01.000\n", ["--cases", "none.csv"], "none.csv"),
     ],
 )
-def test_cases_that_cannot_be_grouped_are_one_line(
+def test_cases_that_cannot_be_grouped_are_one_line(  # noqa: PLR0917
     content: bytes, options: list[str], mention: str, tmp_path: Path,
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
