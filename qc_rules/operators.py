@@ -15,7 +15,7 @@ from models.pack import PackError
 from models.settlement_list import FIELDS, NODE_LABELS
 from qc_rules.facts import Facts, whole_fen
 from qc_rules.source import Location
-from qc_rules.terms import NODE_OF_SCOPE, ROWS_WITH_CODES, Compilation, CompileError, Condition, Getter
+from qc_rules.terms import NODE_OF_SCOPE, ROWS_WITH_CODES, Compilation, CompileError, Condition, Getter, Term
 
 Operator = Callable[[Compilation, Any, Location], Condition]
 Prefixes = frozenset[tuple[str, str]]
@@ -424,6 +424,21 @@ def required_codes(rule: Compilation, when: object) -> Prefixes | None:
     else:
         return None
     return frozenset((system, prefix) for prefix in _code_sets(rule, arguments, (), "role")[0])
+
+
+def missing_fields(rule: Compilation, when: object) -> tuple[Term, ...]:
+    """Fields of which one must be missing for ``when`` to be true; empty when there is no such set."""
+    if not isinstance(when, Mapping) or len(when) != 1:
+        return ()
+    ((name, arguments),) = when.items()
+    if name == "missing":
+        return (rule.term(arguments, ()),)
+    if name == "all":
+        return next((found for one in arguments if (found := missing_fields(rule, one))), ())
+    if name == "any":
+        parts = [missing_fields(rule, one) for one in arguments]
+        return tuple(term for part in parts for term in part) if all(parts) else ()
+    return ()
 
 
 # --- rows

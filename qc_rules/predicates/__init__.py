@@ -42,6 +42,15 @@ class Hit:
         return place(self.node, self.index, self.wire)
 
 
+MEMORABLE: Mapping[str, tuple[str, ...]] = {
+    "diseinfo": ("diag_type", "diag_code", "diag_name", "adm_cond_type", "maindiag_flag"),
+    "oprninfo": (
+        "oprn_oprt_type", "oprn_oprt_name", "oprn_oprt_code", "anst_way",
+        "oper_dr_name", "oper_dr_code", "anst_dr_name", "anst_dr_code",
+    ),
+}  # fmt: skip
+"""Fields that repeat from list to list: what rules say of them is worth remembering."""
+
 Function = Callable[..., Iterator[Hit]]
 Codes = Callable[[Reference, Mapping[str, Any]], Iterable[tuple[str, str]]]
 
@@ -53,7 +62,12 @@ class Predicate:
     ``needs``: nodes that must have rows. ``diagnoses`` / ``procedures``: names of parameters that
     hold code prefixes; without such a code in the list the predicate cannot fire. ``codes``: the same
     as (system, prefix), from the reference tables and the parameters. ``defects``: it only looks at
-    what could not be read, or is no field of the interface.
+    what could not be read, or is no field of the interface. ``fields``: fields of setlinfo (wire names)
+    of which one must be filled.
+
+    ``rows``: nodes of which each row is judged alone. Such a function takes ``(facts, node, index, row)``
+    and looks at nothing but the row, its code and the interface; of diseinfo and oprninfo only at the
+    fields in ``MEMORABLE``, because the answer is remembered.
     """
 
     function: Function
@@ -62,6 +76,8 @@ class Predicate:
     procedures: str = ""
     codes: Codes | None = None
     defects: bool = False
+    fields: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
 
     def arguments(self) -> dict[str, bool]:
         """The parameters it takes, with whether each must be given."""
@@ -82,6 +98,8 @@ def predicate(
     procedures: str = "",
     codes: Codes | None = None,
     defects: bool = False,
+    fields: tuple[str, ...] = (),
+    rows: tuple[str, ...] = (),
 ) -> Callable[[Function], Function]:
     """Register a function under its own name, to be used as ``check: NAME``."""
 
@@ -89,7 +107,7 @@ def predicate(
         name = function.__name__
         if name in _REGISTERED:
             raise ValueError(f"predicate {name} is registered twice")
-        _REGISTERED[name] = Predicate(function, needs, diagnoses, procedures, codes, defects)
+        _REGISTERED[name] = Predicate(function, needs, diagnoses, procedures, codes, defects, fields, rows)
         return function
 
     return register
@@ -102,4 +120,4 @@ def predicates() -> Mapping[str, Predicate]:
     return _REGISTERED
 
 
-__all__ = ["Facts", "Hit", "Predicate", "predicate", "predicates"]
+__all__ = ["MEMORABLE", "Facts", "Hit", "Predicate", "predicate", "predicates"]

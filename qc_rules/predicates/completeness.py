@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from models.settlement_list import FIELDS
 from qc_rules.facts import Facts
@@ -38,40 +39,32 @@ def no_principal_diagnosis(facts: Facts) -> Iterator[Hit]:
     yield Hit("diseinfo")
 
 
-_PAIRS = (
-    ("diseinfo", "diag_code", "diag_name"),
-    ("oprninfo", "oprn_oprt_code", "oprn_oprt_name"),
-    ("opspdiseinfo", "diag_code", "diag_name"),
-    ("opspdiseinfo", "oprn_oprt_code", "oprn_oprt_name"),
-    ("setlinfo", "wm_dise_code", "otp_wm_dise"),
-    ("setlinfo", "tcm_dise_code", "otp_tcm_dise"),
-)
-_PAIR_ATTRIBUTES = tuple(
-    (node, code, name, FIELDS[node][code].attribute, FIELDS[node][name].attribute)
-    for node, code, name in _PAIRS
-)
+_PAIRS = {
+    node: [(code, name, FIELDS[node][code].attribute, FIELDS[node][name].attribute) for code, name in pairs]
+    for node, pairs in {
+        "diseinfo": [("diag_code", "diag_name")],
+        "oprninfo": [("oprn_oprt_code", "oprn_oprt_name")],
+        "opspdiseinfo": [("diag_code", "diag_name"), ("oprn_oprt_code", "oprn_oprt_name")],
+        "setlinfo": [("wm_dise_code", "otp_wm_dise"), ("tcm_dise_code", "otp_tcm_dise")],
+    }.items()
+}
 
 
-@predicate()
-def code_without_name(facts: Facts) -> Iterator[Hit]:
+@predicate(rows=tuple(_PAIRS))
+def code_without_name(facts: Facts, node: str, index: int, row: Any) -> Iterator[Hit]:
     """A diagnosis or procedure has a code without a name, or a name without a code."""
-    for node, code, name, code_attribute, name_attribute in _PAIR_ATTRIBUTES:
-        whole = node == "setlinfo"
-        for number, row in enumerate(facts.rows(node)):
-            one, other = getattr(row, code_attribute), getattr(row, name_attribute)
-            if one and other and not one.isspace() and not other.isspace():
-                continue
-            index = -1 if whole else number
-            no_code = facts.is_missing(node, index, code, one)
-            no_name = facts.is_missing(node, index, name, other)
-            if no_code is not no_name:
-                there, empty = (name, code) if no_code else (code, name)
-                values = {
-                    "there": FIELDS[node][there].label,
-                    "value": other if no_code else one,
-                    "row": "" if whole else f"第 {number + 1} 行",
-                }
-                yield Hit(node, index, empty, values=values)
+    for code, name, code_attribute, name_attribute in _PAIRS[node]:
+        one, other = getattr(row, code_attribute), getattr(row, name_attribute)
+        no_code = facts.is_missing(node, index, code, one)
+        no_name = facts.is_missing(node, index, name, other)
+        if no_code is not no_name:
+            there, empty = (name, code) if no_code else (code, name)
+            values = {
+                "there": FIELDS[node][there].label,
+                "value": other if no_code else one,
+                "row": "" if index < 0 else f"第 {index + 1} 行",
+            }
+            yield Hit(node, index, empty, values=values)
 
 
 @predicate()

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from operator import attrgetter
+from typing import Any, Literal
 
 from models.report import Severity
 from models.settlement_list import FIELDS
 from qc_rules.facts import Facts
 from qc_rules.predicates import Hit, predicate
 from qc_rules.reference import CodeFacts
+
+
+@cache
+def _places(fields: tuple[str, ...]) -> list[tuple[str, str, Callable[[Any], str | None]]]:
+    """Node, wire name and reader of each ``node.field``."""
+    split = [field.split(".") for field in fields]
+    return [(node, wire, attrgetter(FIELDS[node][wire].attribute)) for node, wire in split]
+
+
+@cache
+def _unnamed(values: tuple[str, ...]) -> Mapping[str, str]:
+    return dict.fromkeys(values, "")
 
 
 @predicate()
@@ -30,17 +44,14 @@ def value_outside_domain(
     ``names_too``: the meaning of a code may stand for it. ``doubtful``: a pattern of values that the
     table may lack: they only warn, as do the values to ``review``, which are in the domain.
     """
-    known = facts.reference.domains[domain].values if domain else dict.fromkeys(values, "")
-    for field in fields:
-        node, _, wire = field.partition(".")
-        attribute = FIELDS[node][wire].attribute
-        for number, row in enumerate(facts.rows(node)):
-            value = getattr(row, attribute)
+    known: Mapping[str, str] = facts.reference.domains[domain].values if domain else _unnamed(values)
+    for node, wire, read in _places(fields):
+        for index, row in enumerate(facts.rows(node), -1 if node == "setlinfo" else 0):
+            value = read(row)
             if value is None or (value in known and value not in review) or value.isspace():
                 continue
             if names_too and value in known.values():
                 continue
-            index = -1 if node == "setlinfo" else number
             reviewed = value in review
             minor = reviewed or bool(doubtful and re.fullmatch(doubtful, value))
             reason = f"是{known[value]}，需要核实" if reviewed else "不在值域内"
@@ -63,39 +74,35 @@ def _name_fault(code: CodeFacts, name: str) -> tuple[str, Severity | Literal[""]
     return f"与编码不匹配，{code.code} 的标准名称为“{code.name}”", ""
 
 
-@predicate(needs=("diseinfo",))
-def diagnosis_not_in_book(facts: Facts) -> Iterator[Hit]:
+@predicate(rows=("diseinfo",))
+def diagnosis_not_in_book(facts: Facts, node: str, index: int, row: Any) -> Iterator[Hit]:
     """A western diagnosis code is not in the code book, or its name is not that of the code."""
-    rows, codes = facts.list.diagnoses, facts.diagnosis_codes
-    for index in facts.western:
-        code, name = codes[index], rows[index].name
-        if code is None or not code.code or code.name == name:
-            continue
-        if not code.known:
-            values = {"reason": f"编码 {code.code} 不在《医疗保障疾病诊断分类与代码》中"}
-            yield Hit("diseinfo", index, "diag_code", values=values)
-        elif name is not None and not name.isspace():
-            reason, severity = _name_fault(code, name)
-            if reason:
-                values = {"reason": f"名称“{name[:60]}”{reason}"}
-                yield Hit("diseinfo", index, "diag_name", values=values, severity=severity)
-
-
-@predicate(needs=("oprninfo",))
-def procedure_name_differs(facts: Facts) -> Iterator[Hit]:
-    """The name of a procedure is not that of its code."""
-    codes = facts.procedure_codes
-    for index, row in enumerate(facts.list.procedures):
-        code, name = codes[index], row.name
-        if code is None or not code.known or code.name == name or name is None or name.isspace():
-            continue
+    code, name = facts.diagnosis_codes[index], row.name
+    if code is None or not code.code or code.name == name or index not in facts.western:
+        return
+    if not code.known:
+        values = {"reason": f"编码 {code.code} 不在《医疗保障疾病诊断分类与代码》中"}
+        yield Hit(node, index, "diag_code", values=values)
+    elif name is not None and not name.isspace():
         reason, severity = _name_fault(code, name)
         if reason:
             values = {"reason": f"名称“{name[:60]}”{reason}"}
-            yield Hit("oprninfo", index, "oprn_oprt_name", values=values, severity=severity)
+            yield Hit(node, index, "diag_name", values=values, severity=severity)
 
 
-@predicate()
+@predicate(rows=("oprninfo",))
+def procedure_name_differs(facts: Facts, node: str, index: int, row: Any) -> Iterator[Hit]:
+    """The name of a procedure is not that of its code."""
+    code, name = facts.procedure_codes[index], row.name
+    if code is None or not code.known or code.name == name or name is None or name.isspace():
+        return
+    reason, severity = _name_fault(code, name)
+    if reason:
+        values = {"reason": f"名称“{name[:60]}”{reason}"}
+        yield Hit(node, index, "oprn_oprt_name", values=values, severity=severity)
+
+
+@predicate(fields=("wm_dise_code",))
 def outpatient_diagnosis_not_in_book(facts: Facts) -> Iterator[Hit]:
     """The outpatient diagnosis code is not in the code book, or its name is not that of the code."""
     code, name = facts.codes.diagnosis(facts.stay.outpatient_diagnosis_code), facts.stay.outpatient_diagnosis
@@ -112,13 +119,11 @@ def outpatient_diagnosis_not_in_book(facts: Facts) -> Iterator[Hit]:
             yield Hit("setlinfo", wire="otp_wm_dise", values=values, severity="warn")
 
 
-@predicate()
-def grey_code(facts: Facts) -> Iterator[Hit]:
+@predicate(rows=("diseinfo", "oprninfo"))
+def grey_code(facts: Facts, node: str, index: int, row: Any) -> Iterator[Hit]:
     """A western diagnosis or a procedure has a grey code (灰码)."""
-    western = facts.western
-    for index, code in enumerate(facts.diagnosis_codes):
-        if code is not None and code.grey and index in western:
-            yield Hit("diseinfo", index, "diag_code", values={"name": code.name})
-    for index, code in enumerate(facts.procedure_codes):
-        if code is not None and code.grey:
-            yield Hit("oprninfo", index, "oprn_oprt_code", values={"name": code.name})
+    del row
+    diagnosis = node == "diseinfo"
+    code = (facts.diagnosis_codes if diagnosis else facts.procedure_codes)[index]
+    if code is not None and code.grey and (not diagnosis or index in facts.western):
+        yield Hit(node, index, "diag_code" if diagnosis else "oprn_oprt_code", values={"name": code.name})

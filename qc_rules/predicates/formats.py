@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
 from models.settlement_list import FIELDS, Weights
-from qc_rules.facts import Facts, as_text, whole_fen
+from qc_rules.facts import Facts, as_text
 from qc_rules.predicates import Hit, predicate
 from qc_rules.predicates.structure import defect_hit
 
@@ -24,73 +26,77 @@ def check_digit(first_17: str) -> str:
     return _CHECK_DIGITS[sum(int(d) * w for d, w in zip(first_17, _WEIGHTS, strict=True)) % 11]
 
 
-def _identity_number(facts: Facts, certificate_types: tuple[str, ...]) -> str | None:
-    """The certificate number in half-width capitals when it is an identity card's."""
-    number = facts.stay.certificate_number
-    if number is None or number.isspace() or facts.stay.certificate_type not in certificate_types:
-        return None
-    return unicodedata.normalize("NFKC", number).strip().upper()
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """What the number of an identity card says; None or empty where it is wrong."""
+
+    number: str
+    born: date | None
+    sex: str
+    fault: str
 
 
-def _birth_date(number: str) -> date | None:
-    """The birth date in a number of 18 characters, or of 15 digits (born 19xx); None when there is none."""
-    digits = number[6:14] if len(number) == 18 else f"19{number[6:12]}"
+@lru_cache(maxsize=1024)
+def _read_identity(text: str) -> _Identity:
+    number = unicodedata.normalize("NFKC", text).strip().upper()
+    if not re.fullmatch(r"\d{17}[\dX]|\d{15}", number, re.ASCII):
+        form = f"应为 18 位（或旧的 15 位）数字，末位可为 X，现为 {len(number)} 个字符"
+        return _Identity(number, None, "", form)
+    long = len(number) == 18
+    digits = number[6:14] if long else f"19{number[6:12]}"
+    sex = "1" if int(number[16] if long else number[14]) % 2 else "2"
     try:
-        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+        born = date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
     except ValueError:
+        return _Identity(number, None, sex, "其中的出生日期不存在")
+    wrong = long and check_digit(number[:17]) != number[17]
+    return _Identity(number, born, sex, "校验位不符，至少有一位写错" if wrong else "")
+
+
+def _identity(facts: Facts, certificate_types: tuple[str, ...]) -> _Identity | None:
+    """The number of the patient's identity card; None when there is another certificate or none."""
+    number = facts.stay.certificate_number
+    if number is None or facts.stay.certificate_type not in certificate_types or number.isspace():
         return None
+    return _read_identity(number)
 
 
-def _well_formed(number: str) -> bool:
-    return re.fullmatch(r"\d{17}[\dX]|\d{15}", number, re.ASCII) is not None
+def _infant(facts: Facts, days: int) -> bool:
+    return facts.days_since_birth is not None and facts.days_since_birth <= days
 
 
-@predicate()
+@predicate(fields=("certno",))
 def identity_number_wrong(facts: Facts, *, certificate_types: tuple[str, ...]) -> Iterator[Hit]:
     """The number of an identity card has a wrong form, birth date or check digit."""
-    number = _identity_number(facts, certificate_types)
-    if number is None:
-        return
-    reason = ""
-    if not _well_formed(number):
-        reason = f"应为 18 位（或旧的 15 位）数字，末位可为 X，现为 {len(number)} 个字符"
-    elif _birth_date(number) is None:
-        reason = "其中的出生日期不存在"
-    elif len(number) == 18 and check_digit(number[:17]) != number[17]:
-        reason = "校验位不符，至少有一位写错"
-    if reason:
-        yield Hit("setlinfo", wire="certno", values={"reason": reason})
+    identity = _identity(facts, certificate_types)
+    if identity and identity.fault:
+        yield Hit("setlinfo", wire="certno", values={"reason": identity.fault})
 
 
-@predicate()
+@predicate(fields=("certno",))
 def identity_birth_date_differs(
     facts: Facts, *, certificate_types: tuple[str, ...], infant_days: int
 ) -> Iterator[Hit]:
     """The birth date is not that of the identity number; infants may carry the number of a parent."""
-    number, born = _identity_number(facts, certificate_types), facts.stay.birth_date
-    if number is None or born is None or not _well_formed(number):
-        return
-    named = _birth_date(number)
-    if named is None or named == born:
-        return
-    if facts.days_since_birth is not None and facts.days_since_birth <= infant_days:
-        return
-    yield Hit("setlinfo", wire="brdy", values={"named": named})
+    identity, born = _identity(facts, certificate_types), facts.stay.birth_date
+    if identity and identity.born and born and identity.born != born and not _infant(facts, infant_days):
+        yield Hit("setlinfo", wire="brdy", values={"named": identity.born})
 
 
-@predicate()
+@predicate(fields=("certno",))
 def identity_sex_differs(
     facts: Facts, *, certificate_types: tuple[str, ...], infant_days: int
 ) -> Iterator[Hit]:
     """The 17th digit (15-digit numbers: the last) is odd for a woman or even for a man."""
-    number, sex = _identity_number(facts, certificate_types), facts.stay.sex
-    if number is None or sex not in ("1", "2") or not _well_formed(number):
-        return
-    if facts.days_since_birth is not None and facts.days_since_birth <= infant_days:
-        return
-    named = "1" if int(number[16] if len(number) == 18 else number[14]) % 2 else "2"
-    if named != sex:
-        yield Hit("setlinfo", wire="gend", values={"named": "男" if named == "1" else "女"})
+    identity, sex = _identity(facts, certificate_types), facts.stay.sex
+    if (
+        identity
+        and identity.sex
+        and sex in ("1", "2")
+        and identity.sex != sex
+        and not _infant(facts, infant_days)
+    ):
+        yield Hit("setlinfo", wire="gend", values={"named": "男" if identity.sex == "1" else "女"})
 
 
 _PERSON = re.compile(r"[^\W\d_]+(?:·[^\W\d_]+)*")
@@ -113,11 +119,15 @@ def name_malformed(facts: Facts, *, field: str) -> Iterator[Hit]:
 
 
 _MOBILE = re.compile(r"(?:\+?86)?1[3-9]\d{9}")
+_PLAIN = re.compile(r"1[3-9]\d{9}")
 _LANDLINE = re.compile(r"(?:\(?0\d{2,3}\)?)?\d{7,8}(?:转\d{1,6})?")
 _SERVICE = re.compile(r"[48]00\d{7}")
 
 
+@lru_cache(maxsize=4096)
 def _telephone_fault(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return ""
     number = re.sub(r"[\s\-－—_()（）]", "", unicodedata.normalize("NFKC", text))
     digits = re.sub(r"\D", "", number)
     if len(digits) < 7:
@@ -135,7 +145,7 @@ def _telephone_fault(text: str) -> str:
     return "不是 11 位手机号码，也不是区号加固定电话号码"
 
 
-@predicate()
+@predicate(fields=("coner_tel", "emp_tel"))
 def telephone_malformed(facts: Facts) -> Iterator[Hit]:
     """A telephone number of contact or employer that cannot be one."""
     for wire, number in (("coner_tel", facts.stay.contact_phone), ("emp_tel", facts.stay.employer_phone)):
@@ -157,7 +167,7 @@ def _weights(facts: Facts, fields: tuple[str, ...]) -> Iterator[tuple[str, Weigh
             yield wire, weights
 
 
-@predicate()
+@predicate(fields=_WEIGHT_FIELDS)
 def weight_not_in_tens(facts: Facts) -> Iterator[Hit]:
     """The weight of a newborn is not a multiple of 10 g."""
     for wire, weights in _weights(facts, _WEIGHT_FIELDS):
@@ -172,7 +182,7 @@ def _outside(facts: Facts, weights: Weights) -> dict[str, object] | None:
     return None if found is None else {"weight": found, "low": low, "high": high}
 
 
-@predicate()
+@predicate(fields=_WEIGHT_FIELDS)
 def weight_outside(facts: Facts, *, fields: tuple[str, ...]) -> Iterator[Hit]:
     """The weight of a single newborn is outside the limits of the settings."""
     for wire, weights in _weights(facts, fields):
@@ -200,37 +210,35 @@ _ICD10 = re.compile(
 _ICD9 = re.compile(r"\d{2}\.(?:[\dx]{4}|\d{3}[\dA-Z]\d)(?:x\d{3})?")
 
 
-@predicate(needs=("diseinfo",))
-def diagnosis_code_malformed(facts: Facts) -> Iterator[Hit]:
+@predicate(rows=("diseinfo",))
+def diagnosis_code_malformed(facts: Facts, node: str, index: int, row: Any) -> Iterator[Hit]:
     """A western diagnosis code does not have the form of the insurance edition of ICD-10."""
-    codes = facts.diagnosis_codes
-    for index in facts.western:
-        code = codes[index]
-        if code is not None and not code.known and code.code and not _ICD10.fullmatch(code.code):
-            yield Hit("diseinfo", index, "diag_code")
+    del row
+    code = facts.diagnosis_codes[index]
+    if code and not code.known and code.code and not _ICD10.fullmatch(code.code) and index in facts.western:
+        yield Hit(node, index, "diag_code")
 
 
-@predicate(needs=("oprninfo",))
-def procedure_code_malformed(facts: Facts) -> Iterator[Hit]:
+@predicate(rows=("oprninfo",))
+def procedure_code_malformed(facts: Facts, node: str, index: int, row: Any) -> Iterator[Hit]:
     """A procedure code does not have the form of the insurance edition of ICD-9-CM-3."""
-    for index, code in enumerate(facts.procedure_codes):
-        if code is not None and not code.known and code.code and not _ICD9.fullmatch(code.code):
-            yield Hit("oprninfo", index, "oprn_oprt_code")
+    del row
+    code = facts.procedure_codes[index]
+    if code and not code.known and code.code and not _ICD9.fullmatch(code.code):
+        yield Hit(node, index, "oprn_oprt_code")
 
 
-@predicate()
-def code_not_normal(facts: Facts) -> Iterator[Hit]:
+@predicate(rows=("diseinfo", "oprninfo", "setlinfo"))
+def code_not_normal(facts: Facts, node: str, index: int, row: Any) -> Iterator[Hit]:
     """A code holds full-width characters, blanks, † or letters in the wrong case."""
-    western = facts.western
-    for index, code in enumerate(facts.diagnosis_codes):
-        if code is not None and code.received != code.code and code.code and index in western:
-            yield Hit("diseinfo", index, "diag_code", values={"normal": code.code})
-    for index, code in enumerate(facts.procedure_codes):
-        if code is not None and code.received != code.code and code.code:
-            yield Hit("oprninfo", index, "oprn_oprt_code", values={"normal": code.code})
-    outpatient = facts.codes.diagnosis(facts.stay.outpatient_diagnosis_code)
-    if outpatient is not None and outpatient.received != outpatient.code and outpatient.code:
-        yield Hit("setlinfo", wire="wm_dise_code", values={"normal": outpatient.code})
+    if node == "diseinfo":
+        code, wire = facts.diagnosis_codes[index] if index in facts.western else None, "diag_code"
+    elif node == "oprninfo":
+        code, wire = facts.procedure_codes[index], "oprn_oprt_code"
+    else:
+        code, wire = facts.codes.diagnosis(row.outpatient_diagnosis_code), "wm_dise_code"
+    if code and code.received != code.code and code.code:
+        yield Hit(node, index, wire, values={"normal": code.code})
 
 
 _AMOUNTS = {
@@ -252,41 +260,47 @@ def amount_malformed(facts: Facts) -> Iterator[Hit]:
 
     A reversal is a list whose total is negative.
     """
+    amounts = [
+        amount for node, read in _READ_AMOUNTS.items() for row in facts.rows(node) for amount in read(row)
+    ]
+    there = [amount for amount in amounts if amount is not None]
+    # A number of two decimals is the float nearest to its hundredths.
+    faulty = bool(there) and (min(there) < 0 or [round(amount * 100) / 100 for amount in there] != there)
     for defect in facts.received.defects:
         if defect.kind == "amount":
             yield from defect_hit(defect)
+    if not faulty:
+        return
     reversal = facts.total_fen is not None and facts.total_fen < 0
     for node, read in _READ_AMOUNTS.items():
-        for number, row in enumerate(facts.rows(node)):
-            amounts = read(row)
-            for position, amount in enumerate(amounts):
-                if amount is None or (amount >= 0 and amount * 100 % 1 == 0):
-                    continue
-                index = -1 if node == "setlinfo" else number
-                if amount < 0 and not reversal:
+        for index, row in enumerate(facts.rows(node), -1 if node == "setlinfo" else 0):
+            for position, amount in enumerate(read(row)):
+                reason = ""
+                if amount is not None and amount < 0 and not reversal:
                     reason = "为负数，结算清单只有红冲时才有负数"
-                elif not whole_fen(amount):
+                elif amount is not None and round(amount * 100) / 100 != amount:
                     reason = "超过两位小数"
-                else:
-                    continue
-                yield Hit(node, index, _AMOUNTS[node][position][1], values={"reason": reason})
+                if reason:
+                    yield Hit(node, index, _AMOUNTS[node][position][1], values={"reason": reason})
 
 
-_STAFF = (
-    ("setlinfo", "chfpdr_code", "D", "医师"),
-    ("oprninfo", "oper_dr_code", "D", "医师"),
-    ("oprninfo", "anst_dr_code", "D", "医师"),
-    ("setlinfo", "resp_nurs_code", "N", "护士"),
-)
-_STAFF_ATTRIBUTES = tuple((*one, FIELDS[one[0]][one[1]].attribute) for one in _STAFF)
+_STAFF = {
+    "setlinfo": (
+        ("chfpdr_code", "physician_code", "D", "医师"),
+        ("resp_nurs_code", "nurse_code", "N", "护士"),
+    ),
+    "oprninfo": (
+        ("oper_dr_code", "surgeon_code", "D", "医师"),
+        ("anst_dr_code", "anaesthetist_code", "D", "医师"),
+    ),
+}
 
 
-@predicate()
-def staff_code_wrong(facts: Facts) -> Iterator[Hit]:
+@predicate(rows=tuple(_STAFF))
+def staff_code_wrong(facts: Facts, node: str, index: int, row: Any) -> Iterator[Hit]:
     """A physician's code does not begin with D, or a nurse's not with N."""
-    for node, wire, letter, who, attribute in _STAFF_ATTRIBUTES:
-        for number, row in enumerate(facts.rows(node)):
-            code = getattr(row, attribute)
-            if code is not None and code[:1] != letter and not code.isspace():
-                index = -1 if node == "setlinfo" else number
-                yield Hit(node, index, wire, values={"letter": letter, "who": who})
+    del facts
+    for wire, attribute, letter, who in _STAFF[node]:
+        code = getattr(row, attribute)
+        if code is not None and code[:1] != letter and not code.isspace():
+            yield Hit(node, index, wire, values={"letter": letter, "who": who})

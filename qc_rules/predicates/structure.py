@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from operator import attrgetter
+from typing import Any
 
 from models.settlement_list import FIELDS
 from models.wire import Defect
 from qc_rules.facts import Facts
-from qc_rules.predicates import Hit, predicate
+from qc_rules.predicates import MEMORABLE, Hit, predicate
 
 _OFFICIAL = re.compile(r"(\w+)(?:\[(\d+)\])?(?:\.(\w+))?")
 MAX_NAMES_SHOWN = 20
@@ -62,37 +63,30 @@ def unknown_fields(facts: Facts) -> Iterator[Hit]:
     )
 
 
-_LIMITED = {
-    node: [
+def _limited(node: str) -> list[tuple[str, str, int]]:
+    """Attribute, wire name and length of the texts of a node that may be too long."""
+    remembered = MEMORABLE.get(node)
+    return [
         (info.attribute, info.wire, info.length)
-        for info in fields.values()
-        if info.length and info.kind == "text"
+        for info in FIELDS[node].values()
+        if info.length and info.kind == "text" and (remembered is None or info.wire in remembered)
     ]
-    for node, fields in FIELDS.items()
-}
-_READ = {
-    node: attrgetter(*(attribute for attribute, _, _ in limited))
+
+
+_LIMITED = {node: _limited(node) for node in ("setlinfo", "opspdiseinfo", "diseinfo", "oprninfo")}
+"""The texts of the other nodes are codes of a dictionary, which has its own rules."""
+_LENGTHS = {
+    node: (attrgetter(*(attribute for attribute, _, _ in limited)), [limit for _, _, limit in limited])
     for node, limited in _LIMITED.items()
-    if len(limited) > 1
 }
-_LENGTHS = {node: [limit for _, _, limit in limited] for node, limited in _LIMITED.items()}
 
 
-@predicate()
-def overlong_texts(facts: Facts) -> Iterator[Hit]:
+@predicate(rows=tuple(_LIMITED))
+def overlong_texts(facts: Facts, node: str, index: int, row: Any) -> Iterator[Hit]:
     """A text has more characters than the interface allows."""
-    for node, read in _READ.items():
-        limits = _LENGTHS[node]
-        for index, row in enumerate(facts.rows(node)):
-            values = read(row)
-            for value, limit in zip(values, limits, strict=True):
-                if value is not None and len(value) > limit:
-                    yield from _overlong(node, index, values)
-                    break
-
-
-def _overlong(node: str, index: int, values: tuple[str | None, ...]) -> Iterator[Hit]:
-    for value, (_, wire, limit) in zip(values, _LIMITED[node], strict=True):
-        if value is not None and len(value) > limit:
-            counts = {"limit": limit, "length": len(value)}
-            yield Hit(node, -1 if node == "setlinfo" else index, wire, values=counts)
+    del facts
+    read, limits = _LENGTHS[node]
+    for position, value in enumerate(read(row)):
+        if value is not None and len(value) > limits[position]:
+            wire = _LIMITED[node][position][1]
+            yield Hit(node, index, wire, values={"limit": limits[position], "length": len(value)})

@@ -1,0 +1,182 @@
+"""Compiles one rule: its condition or predicate, the place of its findings, its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast, get_args
+
+from models.report import Severity
+from models.settlement_list import NODE_LABELS
+from qc_rules.facts import Facts, Setting
+from qc_rules.messages import Template, compile_template
+from qc_rules.operators import compile_condition, domain_of, missing_fields, required_codes, row_walk
+from qc_rules.predicates import Hit, Predicate, predicates
+from qc_rules.reference import Reference
+from qc_rules.schema import Rule
+from qc_rules.terms import NODE_OF_SCOPE, Compilation, CompileError, Condition, Term
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRule:
+    """One rule ready to run: ``hits`` yields every place where it fires.
+
+    What may pass it over: ``codes``, of which one must be in the list; ``missing``, fields of which one
+    must be empty; ``allowed``, values with which it cannot fire. ``call``: its row predicate.
+    """
+
+    rule: Rule
+    severity: Severity
+    hits: Callable[[Facts], Iterator[Hit]]
+    message: Template
+    advice: Template
+    condition: Condition | None = None
+    reads: tuple[Term, ...] = ()
+    predicate: Predicate | None = None
+    codes: frozenset[tuple[str, str]] | None = None
+    allowed: frozenset[str | None] = frozenset()
+    missing: tuple[Term, ...] = ()
+    call: Callable[..., Iterator[Hit]] | None = None
+
+    @property
+    def node(self) -> str:
+        """The node whose rows the rule walks."""
+        return NODE_OF_SCOPE.get(self.rule.scope, self.rule.scope)
+
+    def judge(self, node: str) -> Callable[[Facts, Any, int], bool]:
+        """Whether its row predicate fires on a row of ``node``."""
+        call = self.call
+
+        def judge(facts: Facts, row: Any, index: int) -> bool:
+            return call is not None and next(call(facts, node, index, row), None) is not None
+
+        return judge
+
+
+def compile_rule(rule: Rule, reference: Reference, settings: Mapping[str, Setting]) -> CompiledRule:
+    """One rule ready to run. Raises CompileError."""
+    compilation = Compilation(rule, reference, settings)
+    when: Any = rule.when
+    checks = isinstance(when, Mapping) and "check" in when
+    condition = None
+    predicate = None
+    call = None
+    codes: frozenset[tuple[str, str]] | None
+    if checks:
+        call, predicate, codes = _compile_check(compilation, when)
+        hits = _walk_nodes(predicate.rows, call) if predicate.rows else call
+    else:
+        condition = compile_condition(compilation, when, ["when"])
+        codes = required_codes(compilation, when)
+        hits = _walk(rule, condition, _target(compilation))
+    reads = tuple(compilation.reads)
+    severity = _severity(rule, settings)
+    if compilation.unconfirmed and severity == "error":
+        severity = "warn"
+    message = compile_template(compilation, rule.message, ["message"])
+    advice = compile_template(compilation, rule.advice, ["advice"])
+    return CompiledRule(
+        rule, severity, hits, message, advice, condition, reads, predicate, codes,
+        allowed=_allowed(compilation, when),
+        missing=() if checks else missing_fields(compilation, when),
+        call=call,
+    )  # fmt: skip
+
+
+def _allowed(compilation: Compilation, when: Any) -> frozenset[str | None]:
+    """Values of the first field with which a rule cannot fire: the domain that it must be outside of."""
+    first = when["all"][0] if "all" in when else when
+    if "outside_domain" not in first:
+        return frozenset()
+    return frozenset({None, *domain_of(compilation, first["outside_domain"]["domain"], ["when"]).values})
+
+
+def _severity(rule: Rule, settings: Mapping[str, Setting]) -> Severity:
+    """The severity of a rule, or the one that its setting gives. Raises CompileError."""
+    if not rule.severity_from:
+        return rule.severity
+    chosen = settings.get(rule.severity_from)
+    for severity in get_args(Severity):
+        if chosen == severity:
+            return cast(Severity, severity)
+    reason = f"设置 {rule.severity_from} 应为 error、warn、info 或 off，现为 {chosen!r}"
+    raise CompileError(["severity_from"], reason)
+
+
+def _compile_check(
+    compilation: Compilation, when: Mapping[str, Any]
+) -> tuple[Callable[..., Iterator[Hit]], Predicate, frozenset[tuple[str, str]] | None]:
+    rule, at = compilation.rule, ["when", "check"]
+    if len(when) != 1:
+        raise CompileError(["when"], "check 只能单独使用")
+    written = when["check"]
+    inline = dict(written) if isinstance(written, Mapping) else {"name": written}
+    name = inline.pop("name", None)
+    found = predicates().get(name) if isinstance(name, str) else None
+    if found is None:
+        raise CompileError(at, f"没有谓词“{name}”；有的是：{'、'.join(sorted(predicates()))}")
+    given = {key: parameter.value for key, parameter in rule.parameters.items()}
+    given |= {key: compilation.constant(value, [*at, key]) for key, value in inline.items()}
+    accepted = found.arguments()
+    for key in given:
+        if key not in accepted:
+            raise CompileError(at, f"谓词 {name} 没有参数 {key}；可用：{'、'.join(accepted) or '（无）'}")
+    for key, needed in accepted.items():
+        if needed and key not in given:
+            raise CompileError(at, f"谓词 {name} 缺少参数 {key}")
+    codes: set[tuple[str, str]] = set()
+    for key, system in ((found.diagnoses, "icd10"), (found.procedures, "icd9cm3")):
+        prefixes = given.get(key, ())
+        if not isinstance(prefixes, tuple):
+            raise CompileError(at, f"{key} 应为一列编码前缀")
+        codes |= {(system, prefix) for prefix in prefixes}
+    if found.codes:
+        codes |= set(found.codes(compilation.reference, given))
+    return partial(found.function, **given), found, frozenset(codes) or None
+
+
+def _walk_nodes(
+    nodes: tuple[str, ...], call: Callable[..., Iterator[Hit]]
+) -> Callable[[Facts], Iterator[Hit]]:
+    """Every hit of a row predicate."""
+
+    def hits(facts: Facts) -> Iterator[Hit]:
+        for node in nodes:
+            for index, row in enumerate(facts.rows(node), -1 if node == "setlinfo" else 0):
+                yield from call(facts, node, index, row)
+
+    return hits
+
+
+def _target(compilation: Compilation) -> tuple[str, str]:
+    """Node and wire name of the place that the findings of a rule point to."""
+    rule = compilation.rule
+    if not rule.at:
+        first = next((term for term in compilation.reads if term.wire), None)
+        if first is None:
+            raise CompileError(["at"], "when 没有用到字段，请写 at 指明问题所在的字段")
+        if first.node not in ("setlinfo", compilation.node):
+            return first.node, ""
+        return first.node, first.wire
+    if rule.at in NODE_LABELS:
+        return rule.at, ""
+    reads = list(compilation.reads)
+    term = compilation.term(rule.at, ["at"])
+    compilation.reads[:] = reads
+    if not term.wire:
+        raise CompileError(["at"], "应为字段或节点")
+    return term.node, term.wire
+
+
+def _walk(rule: Rule, condition: Condition, target: tuple[str, str]) -> Callable[[Facts], Iterator[Hit]]:
+    node, wire = target
+    walk = row_walk(rule.scope)
+    of_row = node == NODE_OF_SCOPE.get(rule.scope, rule.scope) and node != "setlinfo"
+
+    def hits(facts: Facts) -> Iterator[Hit]:
+        for index, row in walk(facts):
+            if condition(facts, row, index):
+                yield Hit(node, index if of_row else -1, wire)
+
+    return hits

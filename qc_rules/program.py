@@ -1,0 +1,258 @@
+"""Runs the rules of one interface over the facts of a list, so that a clean list costs little.
+
+Most rules do not fire on most lists, so each list meets a few fused tests first: all fields that must
+be filled read at once, one look-up per value domain, a memory of rows already judged, and per code
+the rules that only concern that code. Only a rule that one of them points to is evaluated in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+from models.settlement_list import FIELDS, Interface
+from qc_rules.compiler import CompiledRule
+from qc_rules.facts import Facts
+from qc_rules.operators import row_walk
+from qc_rules.predicates import MEMORABLE, Predicate
+from qc_rules.reference import MAX_REMEMBERED
+from qc_rules.terms import Condition, Term, dropped_in
+
+Judge = Callable[[Facts, Any, int], bool | None]
+"""Whether a rule fires on one row (its index is -1 in setlinfo)."""
+Numbered = tuple[int, CompiledRule]
+
+
+class Program:
+    """The rules of one interface, arranged by how they can be passed over."""
+
+    def __init__(self, compiled: Sequence[CompiledRule], interface: Interface) -> None:
+        self._whole: list[tuple[int, Condition]] = []
+        self._predicates: list[Numbered] = []
+        self._with_rows: dict[str, list[Numbered]] = {}
+        self._with_fields: dict[tuple[str, ...], list[Numbered]] = {}
+        self._rows: dict[str, list[tuple[int, Condition]]] = {}
+        self._judges: dict[str, list[tuple[int, Judge]]] = {}
+        self._defects: list[int] = []
+        self._on_code: set[int] = set()
+        self._required: dict[str, list[tuple[int, tuple[Term, ...]]]] = {}
+        self._domains: dict[str, list[tuple[int, Term, frozenset[str | None]]]] = {}
+        self._remembered: dict[str, list[tuple[int, Judge]]] = {}
+        for number, one in enumerate(compiled):
+            if interface in one.rule.interfaces:
+                self._place(number, one, interface)
+        self._fused: list[_Required | _Domains | _Memory] = [
+            *(_Required(node, found) for node, found in self._required.items()),
+            *(_Domains(node, fields) for node, fields in self._domains.items()),
+            *(_Memory(node, rules) for node, rules in self._remembered.items()),
+        ]
+        self._gates = [
+            (_reader([FIELDS["setlinfo"][wire].attribute for wire in wires]), rules)
+            for wires, rules in self._with_fields.items()
+        ]
+
+    def _place(self, number: int, one: CompiledRule, interface: Interface) -> None:
+        """Put a rule where it costs least."""
+        if one.codes:
+            self._on_code.add(number)
+        elif one.predicate is not None:
+            self._place_predicate(number, one, one.predicate)
+        elif one.condition is None:
+            return
+        elif _memorable(one):
+            self._remembered.setdefault(one.node, []).append(
+                (number, _of_kind(one.rule.scope, one.condition))
+            )
+        elif one.missing and _walks_node(one):
+            there = tuple(term for term in one.missing if not dropped_in(term, interface))
+            if there:
+                self._required.setdefault(one.node, []).append((number, there))
+        elif one.allowed and _walks_node(one):
+            self._domains.setdefault(one.node, []).append((number, one.reads[0], one.allowed))
+        elif one.rule.scope == "list":
+            self._whole.append((number, one.condition))
+        else:
+            self._rows.setdefault(one.rule.scope, []).append((number, one.condition))
+
+    def _place_predicate(self, number: int, one: CompiledRule, predicate: Predicate) -> None:
+        if predicate.defects:
+            self._defects.append(number)
+        elif predicate.rows:
+            for node in predicate.rows:
+                place = self._remembered if node in MEMORABLE else self._judges
+                place.setdefault(node, []).append((number, one.judge(node)))
+        elif predicate.needs:
+            self._with_rows.setdefault(predicate.needs[0], []).append((number, one))
+        elif predicate.fields:
+            self._with_fields.setdefault(predicate.fields, []).append((number, one))
+        else:
+            self._predicates.append((number, one))
+
+    def fired(self, facts: Facts) -> set[int]:
+        """Numbers of the rules that may have fired; each is evaluated in full afterwards."""
+        fired: set[int] = set()
+        for fused in self._fused:
+            fused.visit(facts, fired)
+        stay = facts.stay
+        for number, condition in self._whole:
+            if condition(facts, stay, -1):
+                fired.add(number)
+        _call(self._predicates, facts, fired)
+        for node, rules in self._with_rows.items():
+            if facts.rows(node):
+                _call(rules, facts, fired)
+        for read, rules in self._gates:
+            values = read(stay)
+            if values.count(None) < len(values):
+                _call(rules, facts, fired)
+        for node, judges in self._judges.items():
+            first = -1 if node == "setlinfo" else 0
+            for index, row in enumerate(facts.rows(node), first):
+                fired.update([number for number, judge in judges if judge(facts, row, index)])
+        for scope, conditions in self._rows.items():
+            for index, row in row_walk(scope)(facts):
+                fired.update([number for number, decide in conditions if decide(facts, row, index)])
+        on_code = self._on_code
+        for codes in (facts.diagnosis_codes, facts.procedure_codes):
+            for code in codes:
+                if code is not None and code.rules:
+                    fired.update([number for number in code.rules if number in on_code])
+        if facts.received.defects or facts.received.unknown:
+            fired.update(self._defects)
+        return fired
+
+
+def _call(rules: Sequence[Numbered], facts: Facts, fired: set[int]) -> None:
+    for number, one in rules:
+        for _ in one.hits(facts):
+            fired.add(number)
+            break
+
+
+def _walks_node(one: CompiledRule) -> bool:
+    """Whether the rule looks at one field after another of the rows that it walks."""
+    fields = one.missing or one.reads[:1]
+    return all(field.node == one.node for field in fields) and one.rule.scope in (
+        one.node,
+        "list" if one.node == "setlinfo" else "",
+        *_BY_KIND,
+    )
+
+
+_BY_KIND: Mapping[str, Callable[[Facts], Sequence[int]]] = {
+    "western_diagnoses": attrgetter("western"),
+    "discharge_diagnoses": attrgetter("discharge_diagnoses"),
+}
+"""Scopes over the rows of some kinds: whether a row belongs follows from the row and the interface."""
+
+
+def _of_kind(scope: str, condition: Condition) -> Judge:
+    """The condition on the rows of a scope that belong to it."""
+    belongs = _BY_KIND.get(scope)
+    if belongs is None:
+        return condition
+    return lambda facts, row, index: index in belongs(facts) and condition(facts, row, index)
+
+
+def _memorable(one: CompiledRule) -> bool:
+    """Whether the answer follows from the fields of the row that are remembered."""
+    fields = MEMORABLE.get(one.node)
+    if fields is None or one.rule.scope not in (one.node, *_BY_KIND):
+        return False
+    return all(
+        (term.source == "field" and term.node == one.node and term.wire in fields)
+        or term.source in ("code", "constant")
+        for term in one.reads
+    ) and not _walks_rows(one.rule.when)
+
+
+def _walks_rows(when: object) -> bool:
+    if isinstance(when, Mapping):
+        rows = {"any_row", "every_row", "count", "has_diagnosis", "has_procedure"}
+        return any(key in rows or _walks_rows(value) for key, value in when.items())
+    return isinstance(when, list) and any(map(_walks_rows, when))
+
+
+class _Required:
+    """All fields of one node that must be filled, read at once."""
+
+    def __init__(self, node: str, rules: Sequence[tuple[int, tuple[Term, ...]]]) -> None:
+        self._node = node
+        infos = {term.wire: FIELDS[node][term.wire] for _, terms in rules for term in terms}
+        self._texts = _reader([info.attribute for info in infos.values() if info.kind == "text"])
+        self._others = _reader([info.attribute for info in infos.values() if info.kind != "text"])
+        self._rules = [
+            (number, _reader([infos[term.wire].attribute for term in terms])) for number, terms in rules
+        ]
+
+    def visit(self, facts: Facts, fired: set[int]) -> None:
+        texts, others = self._texts, self._others
+        for row in facts.rows(self._node):
+            values = texts(row)
+            if None in values or True in map(str.isspace, values) or "" in values or None in others(row):
+                for number, read in self._rules:
+                    for value in read(row):
+                        if value is None or (isinstance(value, str) and (not value or value.isspace())):
+                            fired.add(number)
+
+
+def _reader(attributes: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """The values of some attributes as one tuple."""
+    if not attributes:
+        return lambda _row: ()
+    read = attrgetter(*attributes)
+    return read if len(attributes) > 1 else lambda row: (read(row),)
+
+
+class _Domains:
+    """The coded fields of one node: a value outside its domain points to its rule."""
+
+    def __init__(self, node: str, fields: Sequence[tuple[int, Term, frozenset[str | None]]]) -> None:
+        self._node = node
+        self._numbers = [number for number, _, _ in fields]
+        self._allowed = [allowed for _, _, allowed in fields]
+        attributes = [FIELDS[node][term.wire].attribute for _, term, _ in fields]
+        self._read = _reader(attributes)
+        self._single = (fields[0][0], attrgetter(*attributes), fields[0][2]) if len(fields) == 1 else None
+
+    def visit(self, facts: Facts, fired: set[int]) -> None:
+        rows = facts.rows(self._node)
+        if self._single is not None:
+            number, read, allowed = self._single
+            if not allowed.issuperset(map(read, rows)):
+                fired.add(number)
+            return
+        for row in rows:
+            for number, value, allowed in zip(self._numbers, self._read(row), self._allowed, strict=True):
+                if value not in allowed:
+                    fired.add(number)
+
+
+class _Memory:
+    """Rules that look only at fields which repeat from list to list: a row is judged once."""
+
+    def __init__(self, node: str, rules: Sequence[tuple[int, Judge]]) -> None:
+        self._node = node
+        self._rules = rules
+        attributes = [FIELDS[node][wire].attribute for wire in MEMORABLE[node]]
+        self._key: Callable[[Any], Any] = attrgetter(*attributes)
+        self._judged: dict[Any, tuple[int, ...]] = {}
+
+    def visit(self, facts: Facts, fired: set[int]) -> None:
+        judged, key = self._judged, self._key
+        # Whether a field is missing then depends on what could not be read, not on the row alone.
+        readable = not facts.malformed
+        for index, row in enumerate(facts.rows(self._node)):
+            found = judged.get(key(row)) if readable else None
+            if found is None:
+                found = self._judge(facts, row, index)
+                if readable:
+                    if len(judged) >= MAX_REMEMBERED:
+                        judged.clear()
+                    judged[key(row)] = found
+            if found:
+                fired.update(found)
+
+    def _judge(self, facts: Facts, row: Any, index: int) -> tuple[int, ...]:
+        return tuple(number for number, judge in self._rules if judge(facts, row, index))
