@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from urllib.parse import parse_qs, quote
 import jinja2
 import yaml
 from fastapi import APIRouter, Request
+from starlette.background import BackgroundTask
 from starlette.responses import HTMLResponse, Response
 
 from api.problems import ProblemError
 from api.services.rules import rule_entries
 from api.state import Service, ServiceDep
+from models.pack import PackError
 from models.report import SEVERITY_LABELS, Report
 from models.wire import DecodeError, decode_payload
 from qc_rules.schema import CONFIDENCE_LABELS
@@ -104,7 +107,15 @@ def _check(service: Service, form: Form) -> Report | None:
 @router.get("/")
 async def empty_list(request: Request, service: ServiceDep) -> Response:
     """A form to type a list into."""
-    return _list_page(request, service, Form())
+    page = _list_page(request, service, Form())
+    # Whoever opens the page will look up codes: the index is made while they read.
+    page.background = BackgroundTask(_prepare_search, service)
+    return page
+
+
+def _prepare_search(service: Service) -> None:
+    with suppress(PackError):  # the look-up itself says what is missing
+        service.search()
 
 
 @router.post("/")

@@ -3,7 +3,7 @@
 import { addPicker, official } from "./dates.js";
 import { addRow, completeRow, controlsOf, moveRow, readList, removeRow, tidy } from "./list.js";
 import * as lookup from "./lookup.js";
-import { goTo, showEmpty, showFailure, showReport } from "./result.js";
+import { goTo, markAgain, showEmpty, showFailure, showReport } from "./result.js";
 
 const base = document.documentElement.dataset.base;
 const PAUSE = 300;
@@ -92,7 +92,9 @@ async function swap(path, options) {
 async function mayDiscard() {
   if (!dirty || readList(form()).empty) return true;
   const dialog = byId("ask");
+  dialog.returnValue = "no"; // Escape gives no value of its own
   dialog.showModal();
+  dialog.querySelector("[value=no]").focus();
   await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
   return dialog.returnValue === "yes";
 }
@@ -254,6 +256,12 @@ document.addEventListener("focusin", (event) => {
   if (control.matches("#list input:is([data-kind=date], [data-kind=datetime])") && !control.parentElement.querySelector(".picker")) {
     addPicker(control);
   }
+});
+
+document.addEventListener("focusout", (event) => {
+  const row = event.target.closest?.("#list .row");
+  // Once the cursor has arrived elsewhere; moving within the row changes nothing.
+  if (row && !row.contains(event.relatedTarget)) setTimeout(() => form().contains(row) && markAgain(form()));
 });
 
 document.addEventListener("submit", (event) => {

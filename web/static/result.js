@@ -43,20 +43,31 @@ function notesFor(element) {
   return list;
 }
 
-function clearFields(form) {
+function clearMarks(form) {
   for (const control of form.querySelectorAll("[data-kind][data-severity], [data-kind][aria-describedby]")) {
     for (const name of ["data-severity", "aria-invalid", "aria-describedby"]) control.removeAttribute(name);
   }
   for (const list of form.querySelectorAll(".row-notes td")) list.replaceChildren();
   for (const list of form.querySelectorAll(".notes")) list.replaceChildren();
+}
+
+function clearFields(form) {
+  clearMarks(form);
   for (const badge of form.querySelectorAll(".weight")) badge.remove();
 }
 
+/** A cell that is still empty in the row being typed is no mistake yet: it is marked when the row is left. */
+const underway = (element) =>
+  element.matches("[data-kind]") && !element.value && element.closest(".row")?.contains(document.activeElement);
+
+let shown = [];
+
 function markFields(form, findings) {
+  shown = findings;
   const tallies = new Map();
   for (const finding of findings) {
     const { element } = finding;
-    if (!element) continue;
+    if (!element || underway(element)) continue;
     const notes = notesFor(element);
     notes.append(note(finding));
     if (element.matches("[data-kind]")) {
@@ -76,6 +87,13 @@ function markFields(form, findings) {
     place.textContent = tally?.count ?? "";
     place.dataset.severity = tally?.severity ?? "";
   }
+}
+
+/** Marks the fields again, after a row was left. */
+export function markAgain(form) {
+  for (const finding of shown) if (finding.element && !finding.element.isConnected) return;
+  clearMarks(form);
+  markFields(form, shown);
 }
 
 function showGroup(result, report, list) {
@@ -110,7 +128,7 @@ function showGroup(result, report, list) {
   });
   const converted = [...(group.diagnoses ?? []), ...(group.procedures ?? [])]
     .filter((item) => item.reason)
-    .map((item) => ({ ...item, used: item.used || "不参与分组" }));
+    .map((item) => ({ ...item, received: item.received || "（空）", used: item.used || "不参与分组" }));
   show(section.querySelector("[data-prepared] ul"), converted, "prepared");
 }
 
