@@ -13,6 +13,7 @@ from models.pack import PackError
 
 DAYS_A_YEAR = 365
 """For the age in days of patients of one year and more, whose days the list does not give."""
+GREY = "是灰码，不得用于结算清单"
 OWN_EDITIONS = ("", "insurance-2.0", "医保版2.0", "医保版 2.0")
 """How a case may name 医保版 2.0, which needs no conversion."""
 
@@ -154,6 +155,10 @@ def _prepare_codes(
 
 def prepare_code(text: str, system: System, edition: str, library: CodeLibrary | None) -> tuple[str, str]:
     """(the code to group by, empty when there is none; the reason in Chinese why it differs)."""
+    if library is not None and edition in OWN_EDITIONS:
+        as_written = library.table(system).codes.get(text)
+        if as_written is not None:  # most codes: the book writes every code as normalize_code does
+            return text, GREY if as_written.grey else ""
     code = normalize_code(text)
     if not code:
         return "", "没有编码"
@@ -163,7 +168,7 @@ def prepare_code(text: str, system: System, edition: str, library: CodeLibrary |
         return converted, "；".join(filter(None, (written, reason)))
     entry = library.table(system).get(code) if library else None
     unknown = "不在医保版 2.0 编码库中，按原编码参与分组" if library and entry is None else ""
-    grey = "是灰码，不得用于结算清单" if entry and entry.grey else ""
+    grey = GREY if entry and entry.grey else ""
     return code, "；".join(filter(None, (written, unknown, grey)))
 
 
