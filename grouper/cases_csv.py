@@ -124,6 +124,25 @@ def _rows(reader: Iterator[list[str]], lines: _Lines, width: int) -> Iterator[tu
             yield row + [""] * (width - len(row)), f"有 {len(row)} 个值，表头有 {width} 列"
 
 
+def case_rows(
+    scheme: DrgScheme, path: Path, diagnosis_edition: str = "", procedure_edition: str = ""
+) -> Iterator[tuple[int, PreparedCase | RowFault]]:
+    """(line, the prepared case or why there is none) for each row of a file as ``group_cases_csv`` reads it.
+
+    Raises CaseFileError.
+    """
+    lines = _Lines(_read(path))
+    reader = csv.reader(lines)
+    header = _header(reader, path)
+    to_case = _row_reader(scheme, header, diagnosis_edition, procedure_edition)
+    for row, fault in _rows(reader, lines, len(header)):
+        line = reader.line_num
+        try:
+            yield line, RowFault(line, fault) if fault else to_case(row)
+        except ValueError as error:
+            yield line, RowFault(line, str(error))
+
+
 class _Lines:
     """The lines of a text; remembers the last one, for rows that the CSV reader refuses."""
 
