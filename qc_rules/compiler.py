@@ -125,6 +125,8 @@ def _compile_check(
     for key, needed in accepted.items():
         if needed and key not in given:
             raise CompileError(at, f"谓词 {name} 缺少参数 {key}")
+    if isinstance(given.get("domain"), str) and given["domain"]:
+        domain_of(compilation, given["domain"], [*at, "domain"])
     codes: set[tuple[str, str]] = set()
     for key, system in ((found.diagnoses, "icd10"), (found.procedures, "icd9cm3")):
         prefixes = given.get(key, ())

@@ -434,7 +434,8 @@ def missing_fields(rule: Compilation, when: object) -> tuple[Term, ...]:
     if name == "missing":
         return (rule.term(arguments, ()),)
     if name == "all":
-        return next((found for one in arguments if (found := missing_fields(rule, one))), ())
+        # Only the first: a later one is about a field that is mostly empty, as in "way 2 without receiver".
+        return missing_fields(rule, arguments[0])
     if name == "any":
         parts = [missing_fields(rule, one) for one in arguments]
         return tuple(term for part in parts for term in part) if all(parts) else ()

@@ -94,6 +94,8 @@ def blood_incomplete(facts: Facts) -> Iterator[Hit]:
 @predicate()
 def age_missing(facts: Facts) -> Iterator[Hit]:
     """Under one year the age in days is missing, else the age in years."""
+    if facts.stay.age is not None and facts.stay.age >= 1 and (facts.years_since_birth or 1) >= 1:
+        return
     no_years = _missing(facts, "setlinfo", -1, "age")
     no_days = _missing(facts, "setlinfo", -1, "nwb_age") and _missing(facts, "setlinfo", -1, "age_days")
     if not no_years and not no_days:
@@ -127,7 +129,14 @@ def receiver_missing(facts: Facts, *, discharge_way: str, may_be_unknown: bool) 
 @predicate()
 def employer_missing(facts: Facts, *, occupations: tuple[str, ...]) -> Iterator[Hit]:
     """A patient in employment without name or address of the employer."""
-    if facts.stay.occupation in occupations:
+    stay = facts.stay
+    if (
+        stay.employer_name
+        and stay.employer_address
+        and stay.employer_name[0] > " " < stay.employer_address[0]
+    ):
+        return
+    if stay.occupation in occupations:
         for wire in ("emp_name", "emp_addr"):
             if _missing(facts, "setlinfo", -1, wire):
                 yield Hit("setlinfo", wire=wire)

@@ -260,12 +260,14 @@ def amount_malformed(facts: Facts) -> Iterator[Hit]:
 
     A reversal is a list whose total is negative.
     """
-    amounts = [
-        amount for node, read in _READ_AMOUNTS.items() for row in facts.rows(node) for amount in read(row)
-    ]
-    there = [amount for amount in amounts if amount is not None]
-    # A number of two decimals is the float nearest to its hundredths.
-    faulty = bool(there) and (min(there) < 0 or [round(amount * 100) / 100 for amount in there] != there)
+    amounts = list(_READ_AMOUNTS["setlinfo"](facts.stay))
+    for node in ("payinfo", "iteminfo"):
+        read = _READ_AMOUNTS[node]
+        for row in facts.rows(node):
+            amounts += read(row)
+    # Hundredths are seldom whole as floats, so those that are not get a second look.
+    doubtful = [amount for amount in amounts if amount is not None and (amount < 0 or amount * 100 % 1)]
+    faulty = any(amount < 0 or round(amount * 100) / 100 != amount for amount in doubtful)
     for defect in facts.received.defects:
         if defect.kind == "amount":
             yield from defect_hit(defect)

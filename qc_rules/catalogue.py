@@ -1,0 +1,176 @@
+"""Writes the catalogue of rules, docs/rules/: an index and a page per family, from the rule files.
+
+``python -m qc_rules.catalogue`` writes the pages, with ``--check`` it only says which are out of date.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from models.pack import PROJECT_ROOT
+from models.report import SEVERITY_LABELS
+from qc_rules.packs import LoadedRule, national_pack, read_pack
+from qc_rules.schema import Example, Rule
+
+FOLDER = PROJECT_ROOT / "docs" / "rules"
+
+FAMILIES: Mapping[str, str] = {
+    "STR": "报文结构",
+    "CMP": "完整性",
+    "FMT": "格式",
+    "DIC": "值域与编码库",
+    "LOG": "时间与逻辑",
+    "FEE": "费用",
+    "SEX": "性别",
+    "AGE": "年龄",
+    "NEO": "新生儿",
+    "DX": "诊断",
+    "PDX": "主要诊断选择",
+    "EXC": "互斥诊断",
+    "CMB": "合并编码",
+    "TUM": "肿瘤",
+    "OBS": "产科",
+    "INJ": "损伤中毒",
+    "PROC": "手术操作",
+    "PPX": "主要手术选择",
+    "VENT": "呼吸机与重症",
+    "GRP": "分组",
+    "FRD": "基金监管线索",
+}
+"""The families in the order of the catalogue, with their Chinese names."""
+
+STATUS_LABELS = {"stable": "运行", "preview": "试行", "off": "不运行"}
+
+
+def pages(rules: Sequence[Rule]) -> dict[str, str]:
+    """Every page of the catalogue: file name → Markdown."""
+    order = {family: number for number, family in enumerate(FAMILIES)}
+    families: dict[str, list[Rule]] = {}
+    for rule in sorted(rules, key=lambda one: (order.get(one.family, len(order)), one.family, one.code)):
+        families.setdefault(rule.family, []).append(rule)
+    found = {"README.md": _lines(_index(families))}
+    for family, members in families.items():
+        found[f"{family}.md"] = _lines(_family(family, members))
+    return found
+
+
+def _lines(lines: Iterator[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def _index(families: Mapping[str, Sequence[Rule]]) -> Iterator[str]:
+    every = [rule for members in families.values() for rule in members]
+    off = sum(rule.status == "off" for rule in every)
+    yield "# 质控规则目录"
+    yield ""
+    yield f"共 {len(every)} 条规则，其中 {off} 条因清单没有所需数据而不运行。本目录由规则文件生成，请勿手改。"
+    yield "写规则、改规则见 [怎样写一条规则](../writing-rules.md)。"
+    yield ""
+    yield "| 类别 | 名称 | 规则 | 不运行 |"
+    yield "|---|---|---|---|"
+    for family, members in families.items():
+        name = FAMILIES.get(family, family)
+        yield f"| [{family}]({family}.md) | {name} | {len(members)} | {sum(r.status == 'off' for r in members)} |"
+    for family, members in families.items():
+        yield ""
+        yield f"## {family} {FAMILIES.get(family, '')}".rstrip()
+        yield ""
+        yield "| 代码 | 名称 | 级别 | 依据 | 状态 |"
+        yield "|---|---|---|---|---|"
+        for rule in members:
+            cells = (_link(rule), rule.name, _severity(rule), rule.basis.text, STATUS_LABELS[rule.status])
+            yield f"| {' | '.join(_cell(cell) for cell in cells)} |"
+
+
+def _link(rule: Rule) -> str:
+    return f"[{rule.code}]({rule.family}.md#{rule.code.lower()})"
+
+
+def _severity(rule: Rule) -> str:
+    return SEVERITY_LABELS[rule.severity]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _family(family: str, members: Sequence[Rule]) -> Iterator[str]:
+    yield f"# {family} {FAMILIES.get(family, '')}".rstrip()
+    yield ""
+    yield "[全部规则](README.md)"
+    for rule in members:
+        yield ""
+        yield f"## {rule.code}"
+        yield ""
+        yield f"**{rule.name}**：{rule.title}。"
+        yield ""
+        yield f"- 级别：{_severity(rule)}，扣 {rule.deduction} 分；接口：{'、'.join(rule.interfaces)}；状态：{_status(rule)}"
+        yield f"- 依据：{rule.basis.text}"
+        if rule.effective_from or rule.effective_to:
+            yield f"- 生效：{rule.effective_from or ''} 至 {rule.effective_to or ''}"
+        yield f"- 原因：{rule.why}"
+        yield f"- 处理：{rule.advice}"
+        for name, parameter in rule.parameters.items():
+            value = "、".join(parameter.value) if isinstance(parameter.value, tuple) else str(parameter.value)
+            yield f"- 参数 `{name}`：{parameter.description}，默认 {value}{parameter.unit}"
+        for label, examples in (("触发", rule.examples.fires), ("不触发", rule.examples.passes)):
+            for example in examples:
+                yield f"- {label}：{_example(example)}"
+
+
+def _status(rule: Rule) -> str:
+    return f"{STATUS_LABELS[rule.status]}（需要：{rule.needs}）" if rule.needs else STATUS_LABELS[rule.status]
+
+
+def _example(example: Example) -> str:
+    changes = [f"`{path}` = {_value(value)}" for path, value in example.change.items()]
+    settings = [f"设置 `{name}` = {value}" for name, value in example.settings.items()]
+    group = [f"分组 `{name}` = {value}" for name, value in (example.group or {}).items()]
+    note = f"（{example.note}）" if example.note else ""
+    return f"{example.base}：{'，'.join((*changes, *settings, *group)) or '不改'}{note}"
+
+
+def _value(value: object) -> str:
+    return "空" if value is None else f"`{value}`"
+
+
+def national_rules() -> list[Rule]:
+    """The rules that come with the program, by code."""
+    loaded: dict[str, LoadedRule] = {}
+    read_pack(national_pack(), loaded)
+    return [one.rule for _, one in sorted(loaded.items())]
+
+
+def outdated(folder: Path = FOLDER) -> list[str]:
+    """The pages that are missing, differ, or should not be there."""
+    wanted = pages(national_rules())
+    there = {path.name for path in folder.glob("*.md")}
+    differing = {
+        name
+        for name, text in wanted.items()
+        if name not in there or (folder / name).read_text("utf-8") != text
+    }
+    return sorted(differing | (there - set(wanted)))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the pages, or check them with ``--check``; the exit status is 1 when one is out of date."""
+    if "--check" in arguments:
+        names = outdated()
+        if names:
+            print(f"规则目录不是最新：{'、'.join(names)}；请运行 python -m qc_rules.catalogue")
+        return 1 if names else 0
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    wanted = pages(national_rules())
+    for path in FOLDER.glob("*.md"):
+        if path.name not in wanted:
+            path.unlink()
+    for name, text in wanted.items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
