@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coding.library import normalize_code
-from grouper.formula import FormulaError, parse
 from grouper.importer import ADRG, AMBIGUOUS, COMPLICATION, DRG, EXCLUSION, MDC, SETS
 from grouper.workbook import (
     Column,
@@ -227,14 +226,9 @@ def _sorted(
     return ordered
 
 
-def _formula(target: _Target, row: Row) -> str:
-    """The formula of a row; one that cannot be read is a fault at its cell."""
-    text = row["condition"].translate(_FULL_WIDTH)
-    try:
-        parse(text)
-    except FormulaError as error:
-        target.fault(row, "condition", str(error))
-    return text
+def _formula(row: Row) -> str:
+    """The formula of a row in half-width signs; the check of the scheme reads it."""
+    return row["condition"].translate(_FULL_WIDTH)
 
 
 def _distinct(target: _Target, rows: Sequence[Row], columns: Sequence[str], shown: str) -> list[Row]:
@@ -272,7 +266,7 @@ def _mdc(target: _Target) -> None:
     target.put(
         MDC,
         (
-            (row, (str(order), row["mdc"], row["name"], _formula(target, row)))
+            (row, (str(order), row["mdc"], row["name"], _formula(row)))
             for order, row in enumerate(ordered, start=1)
         ),
     )
@@ -296,9 +290,7 @@ def _adrg(target: _Target) -> None:
             numbers[code] = numbers.get(code, 0) + 1
             part = f"{code}_{numbers[code]}"
             target.repair("同一 ADRG 有几条并列规则，分别编为分部", part)
-        found.append(
-            (row, (str(order), row["mdc"], code, part, row["name"], _kind(code), _formula(target, row)))
-        )
+        found.append((row, (str(order), row["mdc"], code, part, row["name"], _kind(code), _formula(row))))
     target.put(ADRG, found)
 
 
@@ -323,9 +315,7 @@ def _drg(target: _Target) -> None:
     found = []
     for row in ordered:
         places[row["adrg"]] = places.get(row["adrg"], 0) + 1
-        found.append(
-            (row, (row["adrg"], str(places[row["adrg"]]), row["drg"], row["name"], _formula(target, row)))
-        )
+        found.append((row, (row["adrg"], str(places[row["adrg"]]), row["drg"], row["name"], _formula(row))))
     target.put(DRG, found)
 
 
