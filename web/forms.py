@@ -129,6 +129,8 @@ def read_form(body: str) -> Form:
             record.update((key, kept) for key, kept in _object(value).items() if key not in fields)
         elif value.strip():
             record[wire] = value
+    if not payload.get("setlinfo"):
+        payload.pop("setlinfo", None)
     for node, numbered in rows.items():
         kept = [numbered[index] for index in sorted(numbered) if numbered[index]]
         if len(kept) > MAX_ROWS:

@@ -14,6 +14,7 @@ import jinja2
 import yaml
 from fastapi import APIRouter, Request
 from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, Response
 
 from api.problems import ProblemError
@@ -25,7 +26,7 @@ from models.wire import DecodeError, decode_payload
 from qc_rules.schema import CONFIDENCE_LABELS
 from web.domains import Domains
 from web.forms import Form, FormError, Page, export, open_list, read_form, target
-from web.samples import SAMPLES, sample
+from web.samples import DEMO, DEMO_TITLE, SAMPLES, demo_list, sample
 
 FOLDER = Path(__file__).resolve().parent
 STATIC = FOLDER / "static"
@@ -89,7 +90,7 @@ def _list_page(
         status,
         page=Page(form, Domains.open(checker.store, service.settings.region), report),
         target=target,
-        samples=SAMPLES,
+        samples=[*((one.id, one.title) for one in SAMPLES), (DEMO, DEMO_TITLE)],
         severities=SEVERITY_LABELS.items(),
         counted=counted,
         converted=converted,
@@ -131,13 +132,13 @@ async def opened_list(request: Request, service: ServiceDep) -> Response:
     body = await request.body()
     plain = request.headers.get("content-type", "").partition(";")[0].strip() == FORM_TYPE
     try:
-        form = _chosen(body) if plain else open_list(body)
+        form = await run_in_threadpool(_chosen, body, service) if plain else open_list(body)
     except FormError as error:
         return _list_page(request, service, Form(), str(error), 422)
     return _list_page(request, service, form)
 
 
-def _chosen(body: bytes) -> Form:
+def _chosen(body: bytes, service: Service) -> Form:
     """The list that a plain form pasted, or the sample that it chose. Raises FormError."""
     try:
         fields = parse_qs(body.decode("ascii"), errors="strict", max_num_fields=10)
@@ -145,7 +146,11 @@ def _chosen(body: bytes) -> Form:
         raise FormError("表单内容无法读取：请刷新页面后重试") from error
     if "payload" in fields:
         return open_list(fields["payload"][0].encode())
-    found = sample(fields.get("sample", [""])[0])
+    name = fields.get("sample", [""])[0]
+    if name == DEMO:
+        made = demo_list(service.require())
+        return Form(made.interface, made.body)
+    found = sample(name)
     if found is None:
         raise FormError("没有选择样例，也没有粘贴内容")
     return Form(payload=found.payload())

@@ -48,6 +48,12 @@ def test_the_other_samples_have_no_errors_and_a_group(send: Send, sample: object
     assert answer["group"]["reason"] == "grouped"
 
 
+def test_the_demo_hospital_gives_another_list_each_time(send: Send) -> None:
+    found = [read(send("POST", "/open", data={"sample": "demo"}).text) for _ in range(3)]
+    assert {page.attributes["result"]["data-state"] for page in found} == {"done"}
+    assert len({page.values["setlinfo.medcasno"] + page.values["setlinfo.adm_time"] for page in found}) == 3
+
+
 def test_submitting_the_form_gives_the_same_result_as_the_api(send: Send) -> None:
     form = read(send("POST", "/open", data={"sample": "errors"}).text).values
     shown = read(send("POST", "/", data=form).text)

@@ -1,0 +1,68 @@
+"""Makes the pictures of docs/page.md: ``python -m tests.browser.screenshots``."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+from api.settings import Settings
+from models.pack import PROJECT_ROOT
+from tests.api.serving import running
+from tests.browser.chromium import chromium
+from web.app import create_app
+
+IMAGES = PROJECT_ROOT / "docs" / "images"
+DONE = "#result[data-state=done]:not([data-busy])"
+
+
+def _load(page: Page, sample: str) -> None:
+    page.goto("/")
+    page.select_option("#sample", sample)
+    page.get_by_role("button", name="载入样例").click()
+    page.wait_for_selector(DONE)
+    page.mouse.move(0, 400)
+
+
+def _pictures(page: Page) -> None:
+    _load(page, "errors")
+    page.screenshot(path=IMAGES / "page-errors.png")
+    _load(page, "delivery")
+    page.locator("#part-diagnoses").evaluate("part => part.scrollIntoView()")
+    page.locator('[id="diseinfo[4].diag_name"]').click()
+    page.keyboard.type("产后出血")
+    page.wait_for_selector("#hits [role=option]")
+    page.wait_for_timeout(500)
+    page.wait_for_selector(DONE)
+    page.screenshot(path=IMAGES / "page-lookup.png")
+
+
+def main() -> None:
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as home,
+        running(create_app(Settings(home=Path(home)))) as address,
+        chromium() as browser,
+    ):
+        for scheme in ("light", "dark"):
+            context = browser.new_context(
+                base_url=address,
+                viewport={"width": 1366, "height": 768},
+                locale="zh-CN",
+                color_scheme="dark" if scheme == "dark" else "light",
+                reduced_motion="reduce",
+            )
+            page = context.new_page()
+            if scheme == "light":
+                _pictures(page)
+                page.goto("/rules")
+                page.screenshot(path=IMAGES / "page-rules.png")
+            else:
+                _load(page, "delivery")
+                page.screenshot(path=IMAGES / "page-dark.png")
+            context.close()
+
+
+if __name__ == "__main__":
+    main()
