@@ -210,22 +210,22 @@ def _row_reader(
 
     def to_case(row: list[str]) -> PreparedCase:
         cells = [*row, ""]
-        principal, *others = [diagnosis_codes[code] for code in cells[dx].split("|")]
-        if others:
-            others = _rest(principal, others)
-        main, *rest = [procedure_codes[code] for code in cells[procedures].split("|")]
-        if rest:
-            rest = _rest(main, rest)
+        codes = [diagnosis_codes[code] for code in cells[dx].split("|")]
+        if "" in codes or len(set(codes)) != len(codes):
+            codes = _each_once(codes)
+        operations = [procedure_codes[code] for code in cells[procedures].split("|")]
+        if len(operations) > 1 and ("" in operations or len(set(operations)) != len(operations)):
+            operations = _each_once(operations)
         age_texts = cells[age_at], cells[days_at]
         if (both_ages := known_ages.get(age_texts)) is None:
             both_ages = ages(years[age_texts[0]], days[age_texts[1]])
             if len(known_ages) < MAX_REMEMBERED:
                 known_ages[age_texts] = both_ages
         return PreparedCase(
-            principal,
-            tuple(others),
-            main,
-            tuple(rest),
+            codes[0],
+            tuple(codes[1:]),
+            operations[0],
+            tuple(operations[1:]),
             *both_ages,
             weights[cells[weight_at]],
             stays[cells[los_at]],
@@ -241,12 +241,13 @@ def _row_reader(
 _USED_COLUMNS = ("dx", "procedures", *NUMBER_COLUMNS, *TEXT_COLUMNS)
 
 
-def _rest(first: str, codes: list[str]) -> list[str]:
-    """``codes`` without repetitions, without ``first`` and without empty ones."""
-    seen = dict.fromkeys(codes)
+def _each_once(codes: list[str]) -> list[str]:
+    """``codes`` without repetitions; behind the first place without empty ones."""
+    first, *rest = codes
+    seen = dict.fromkeys(rest)
     seen.pop(first, None)
     seen.pop("", None)
-    return list(seen)
+    return [first, *seen]
 
 
 def _read(path: Path) -> str:

@@ -80,6 +80,10 @@ class _Plan:
 
     required: dict[Role, dict[Sets, int]]
     """Role → sets → the entries that require a code of the role in one of the sets (first asked only)."""
+    by_age: dict[Comparison, int]
+    """Condition on the age in years → the entries that require it."""
+    by_sex: dict[OneOf, int]
+    """Condition on the sex → the entries that require it."""
     mdc_rest: tuple[Node, ...]
     adrg_rest: tuple[Node, ...]
     diagnosis_atoms: dict[Sets, int]
@@ -123,6 +127,19 @@ def _necessary_to_all(alternatives: list[list[Requirement]]) -> list[Requirement
 def _plan(scheme: Scheme) -> _Plan:
     formulas = scheme.formulas
     required: dict[Role, dict[Sets, int]] = {}
+    by_age: dict[Comparison, int] = {}
+    by_sex: dict[OneOf, int] = {}
+
+    def take(node: Node, entry: int, taken: set[str]) -> bool:
+        match node:
+            case Comparison(variable="NL"):
+                by_age[node] = by_age.get(node, 0) | 1 << entry
+            case OneOf(variable="XB"):
+                by_sex[node] = by_sex.get(node, 0) | 1 << entry
+            case _:
+                return _take(node, entry, taken, required)
+        return True
+
     mdc_rest: dict[str, dict[Node, None]] = {}
     adrg_rest: list[Node] = []
     conditions = {mdc.code: formulas[mdc.condition] for mdc in scheme.mdcs}
@@ -130,10 +147,10 @@ def _plan(scheme: Scheme) -> _Plan:
         taken: set[str] = set()
         rest: list[Node] = []
         for node in _conjuncts(formulas[adrg.condition]):
-            if not _take(node, number, taken, required):
+            if not take(node, number, taken):
                 rest.append(node)
         for node in _conjuncts(conditions[adrg.mdc]):
-            if not _take(node, number, taken, required):
+            if not take(node, number, taken):
                 mdc_rest.setdefault(adrg.mdc, {})[node] = None
         adrg_rest.append(_all_of(rest))
     # A conjunct of an MDC that one entry could not take is asked once for the whole MDC.
@@ -149,7 +166,7 @@ def _plan(scheme: Scheme) -> _Plan:
                     diagnosis_atoms.setdefault(sets, len(diagnosis_atoms))
                 if sets and set(leaf.variables) & set(PROCEDURES):
                     procedure_atoms.setdefault(sets, len(procedure_atoms))
-    return _Plan(required, mdcs, tuple(adrg_rest), diagnosis_atoms, procedure_atoms)
+    return _Plan(required, by_age, by_sex, mdcs, tuple(adrg_rest), diagnosis_atoms, procedure_atoms)
 
 
 def _take(node: Node, entry: int, taken: set[str], required: dict[Role, dict[Sets, int]]) -> bool:
@@ -329,6 +346,8 @@ def _either(checks: list[Check]) -> Check:
 
 
 _NO_OTHER = (0, 0, "")
+_REMEMBERED = 1_000
+"""Different ages and sexes whose entries are remembered."""
 
 
 class Decision(NamedTuple):
@@ -354,7 +373,7 @@ class _Entry(NamedTuple):
 
 
 class CompiledScheme:
-    """A scheme ready to group prepared cases; immutable after construction, safe to share by threads."""
+    """A scheme ready to group prepared cases; answers never change, safe to share by threads."""
 
     def __init__(self, scheme: Scheme, bits: Bits | None = None) -> None:
         """Compile ``scheme``; ``bits`` are those of an earlier run over the same tables.
@@ -374,6 +393,32 @@ class CompiledScheme:
         self.free_diagnoses = free(DIAGNOSES, ("QTZD",))
         self.free_procedures = free(PROCEDURES, ("QTSS",))
         self.entries = self._compiled_entries()
+        self._by_age: dict[float, int] = {}
+        self._by_sex: dict[str, int] = {}
+
+    def _left_by_age(self, age: float) -> int:
+        """The entries that an age in years does not rule out."""
+        every = (1 << len(self.scheme.adrgs)) - 1
+        left = every & ~_union(
+            entries
+            for condition, entries in self.plan.by_age.items()
+            if not COMPARISONS[condition.comparison](age, condition.number)
+        )
+        if len(self._by_age) < _REMEMBERED:
+            self._by_age[age] = left
+        return left
+
+    def _left_by_sex(self, sex: str) -> int:
+        """The entries that a sex does not rule out."""
+        every = (1 << len(self.scheme.adrgs)) - 1
+        left = every & ~_union(
+            entries
+            for condition, entries in self.plan.by_sex.items()
+            if not text_matches(sex, frozenset(map(plain, condition.values)), condition.negated)
+        )
+        if len(self._by_sex) < _REMEMBERED:
+            self._by_sex[sex] = left
+        return left
 
     def _compiled_entries(self) -> tuple[_Entry, ...]:
         closures = _Closures(self.plan, self.bits)
@@ -427,9 +472,12 @@ class CompiledScheme:
         rest = 0
         for code in case.other_procedures:
             rest |= bits.other_procedure.get(code, 0)
+        by_age, by_sex = self._by_age.get(case.age), self._by_sex.get(case.sex)
         surviving = (
             possible
             & possible_by_main
+            & (self._left_by_age(case.age) if by_age is None else by_age)
+            & (self._left_by_sex(case.sex) if by_sex is None else by_sex)
             & ((principal | others) >> len(self.plan.diagnosis_atoms) | self.free_diagnoses)
             & ((main | rest) >> len(self.plan.procedure_atoms) | self.free_procedures)
         )

@@ -14,6 +14,7 @@ from models.pack import PackError
 DAYS_A_YEAR = 365
 """For the age in days of patients of one year and more, whose days the list does not give."""
 GREY = "是灰码，不得用于结算清单"
+_GREY = "是灰码，不得用于结算清单"
 OWN_EDITIONS = ("", "insurance-2.0", "医保版2.0", "医保版 2.0")
 """How a case may name 医保版 2.0, which needs no conversion."""
 
@@ -159,6 +160,10 @@ def prepare_code(text: str, system: System, edition: str, library: CodeLibrary |
         as_written = library.table(system).codes.get(text)
         if as_written is not None:  # most codes: the book writes every code as normalize_code does
             return text, GREY if as_written.grey else ""
+    if library is not None and edition in OWN_EDITIONS:
+        listed = library.table(system).get(text)
+        if listed is not None:  # written as the book writes it: nothing to normalise
+            return text, _GREY if listed.grey else ""
     code = normalize_code(text)
     if not code:
         return "", "没有编码"
