@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from api.demo.case_mix import FEMALE, MALE, CaseMix
-from api.demo.generator import Payload, check_digit
+from api.demo.generator import CARE_WARD, Payload, check_digit
 from models.settlement_list import Minutes
 
 Plant = Callable[[Payload, Random, CaseMix], bool]
@@ -203,6 +203,21 @@ def _no_chronic_department(body: Payload, _rng: Random, _mix: CaseMix) -> bool:
     return True
 
 
+# what the interface cannot hold: STR
+
+_STRUCTURE = [
+    _set("STR-001", {"act_ipt_days": "八天"}, name="住院天数写成汉字"),
+    _set("STR-002", {"adm_tiem": "2026-10-01 08:00:00"}, name="字段名拼写错误", apart=True),
+    _set("STR-004", {"insuplc": "9901001234"}, name="参保地超过规定长度", apart=True),
+]
+
+
+@_own("节点不是数组", "STR-003", touches="payinfo")
+def _node_without_rows(body: Payload, _rng: Random, _mix: CaseMix) -> bool:
+    body["payinfo"] = "无"
+    return True
+
+
 # what is written in the wrong form: FMT
 
 
@@ -219,6 +234,8 @@ def _wrong_check_digit(body: Payload, _rng: Random, _mix: CaseMix) -> bool:
 
 @_own("出生日期与证件号码不一致", "FMT-002", touches="certno")
 def _other_birth_date(body: Payload, _rng: Random, _mix: CaseMix) -> bool:
+    if not _age_at_least(1, body):
+        return False  # an infant may go by its mother's number
     number = _info(body)["certno"]
     year = int(number[6:10]) - 1
     _info(body)["certno"] = _certificate(f"{number[:6]}{year}0915{number[14:17]}")
@@ -227,6 +244,8 @@ def _other_birth_date(body: Payload, _rng: Random, _mix: CaseMix) -> bool:
 
 @_own("性别与证件号码不一致", "FMT-003", touches="certno")
 def _other_sex_in_number(body: Payload, _rng: Random, _mix: CaseMix) -> bool:
+    if not _age_at_least(1, body):
+        return False  # an infant may go by its mother's number
     number = _info(body)["certno"]
     digit = (int(number[16]) + 1) % 10
     _info(body)["certno"] = _certificate(f"{number[:16]}{digit}")
@@ -555,7 +574,40 @@ def _child_of_a_child(body: Payload, _rng: Random, _mix: CaseMix) -> bool:
     return True
 
 
+@_own("死于不致死的疾病", "LOG-026", touches="dscg_way")
+def _dies_of_something_light(body: Payload, _rng: Random, _mix: CaseMix) -> bool:
+    info, rows = _info(body), _rows(body, "diseinfo")
+    if not rows[0]["diag_code"].startswith(("H25", "N40", "K64")):
+        return False
+    body["diseinfo"] = rows[:1]
+    info |= {"diag_code_cnt": 1, "dscg_way": "5", "days_rinp_flag_31": "1"}
+    return True
+
+
+@_own("住院不满一天即转院而无接收机构", "LOG-027", touches="dscg_way")
+def _sent_on_within_a_day(body: Payload, _rng: Random, _mix: CaseMix) -> bool:
+    info = _info(body)
+    if _moment(info["dscg_time"]) - _moment(info["adm_time"]) >= timedelta(days=1):
+        return False
+    info["dscg_way"] = "2"
+    for field in ("acp_medins_name", "acp_optins_code"):
+        info.pop(field, None)
+    return True
+
+
+@_own("最后转入的科室不是出院科别", "LOG-029", touches="refldept_dept")
+def _leaves_from_elsewhere(body: Payload, _rng: Random, _mix: CaseMix) -> bool:
+    info = _info(body)
+    if info["dscg_caty"] == CARE_WARD:
+        return False
+    info["refldept_dept"] = CARE_WARD
+    return True
+
+
 _LOGIC = [
+    _dies_of_something_light,
+    _sent_on_within_a_day,
+    _leaves_from_elsewhere,
     _leaves_before_coming,
     _born_after_admission,
     _shift("LOG-003", "年龄多算一岁", "age", 1),
@@ -706,7 +758,9 @@ def _no_tcm_fee(body: Payload, rows: list[Payload]) -> bool:
 def _mostly_other(_body: Payload, rows: list[Payload]) -> bool:
     if _charge(rows, "14") is None:
         return False
-    return _into_other(rows, "09", "14") and _into_other(rows, "04", "14") and _into_other(rows, "05", "14")
+    for category in ("03", "04", "05", "08", "09"):
+        _into_other(rows, category, "14")
+    return True
 
 
 _FEES = [
@@ -801,7 +855,8 @@ _AGE = [
     _perinatal_after_a_month,
     _at_age("AGE-007", 18, 120, "M08.000", "幼年型类风湿性关节炎"),
     _at_age("AGE-009", 56, 120, "O20.000", "先兆流产", sex=FEMALE),
-    _at_age("AGE-010", 18, 120, "P39.900", "特发于围生期的感染"),
+    _at_age("AGE-008", 3, 120, "A09.903", "婴儿腹泻"),
+    _at_age("AGE-010", 18, 120, "L20.804", "婴儿湿疹"),
     _too_old,
 ]
 
@@ -887,7 +942,9 @@ def _preterm_without_code(body: Payload, _rng: Random, _mix: CaseMix) -> bool:
 
 @_own("成人填新生儿体重", "NEO-013", touches="nwb_bir_wt")
 def _weight_of_an_adult(body: Payload, _rng: Random, _mix: CaseMix) -> bool:
-    if not _age_at_least(1, body) or _is_mother(body):
+    if not _age_at_least(1, body) or any(
+        row["diag_code"].startswith(("O", "Z3")) for row in body["diseinfo"]
+    ):
         return False
     _info(body)["nwb_bir_wt"] = 3200
     return True
@@ -924,6 +981,8 @@ _NEWBORN = [
 ]
 
 DEFECTS: tuple[Defect, ...] = (
+    *_STRUCTURE,
+    _node_without_rows,
     *_COMPLETENESS,
     _no_tcm_diagnosis,
     _no_chronic_department,
