@@ -207,9 +207,12 @@ def _parse(content: bytes) -> object:
     except msgspec.ValidationError:
         # A number too large for msgspec (1e999); the standard library reads it, the field's check refuses it.
         try:
-            return json.loads(text)
+            parsed: object = json.loads(text)
+            # The standard library lets half a character (\ud800) pass, which no answer could repeat.
+            json.dumps(parsed, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
-            raise DecodeError("不是有效的 JSON：含有无法表示的数字") from error
+            raise DecodeError("不是有效的 JSON：含有无法表示的数字或字符") from error
+        return parsed
     except RecursionError as error:
         raise DecodeError("JSON 嵌套过深") from error
     except UnicodeDecodeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -237,7 +238,8 @@ def check(  # noqa: PLR0917 -- the command line gives them by name
 def _check_file(
     source: SourceFile, checker: Checker, writer: Writer, totals: Totals, progress: Progress | None
 ) -> None:
-    file = str(source.path)
+    # A file name may hold bytes that are no characters; no form of output could repeat them.
+    file = os.fsencode(source.path).decode("utf-8", "replace")
     try:
         for item in source.items(
             (lambda n: progress.advance(progress.task_ids[0], n)) if progress else lambda _: None

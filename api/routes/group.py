@@ -64,7 +64,7 @@ _EXPECTED = {
     "diagnoses": f"编码文本的数组，最多 {MAX_CODES} 个",
     "procedures": f"编码文本的数组，最多 {MAX_CODES} 个",
     "sex": "文本：1 男，2 女",
-    "age": "0 到 150 的整数（周岁）",
+    "age": " 0 到 150 的整数（周岁）",
     "age_days": "整数（天）",
     "birth_weight": "整数（克）",
     "length_of_stay": "整数（天）",

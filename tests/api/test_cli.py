@@ -317,6 +317,22 @@ def test_the_console_script_works_in_a_process_of_its_own(month: Path) -> None:
     assert len(done.stdout.splitlines()) == 4
 
 
+def test_a_terminal_of_another_encoding_and_a_file_name_that_is_no_text(
+    tmp_path: Path, example: dict[str, Any]
+) -> None:
+    example["setlinfo"]["mdtrt_id"] = "V\u202e😀"
+    path = os.fsencode(tmp_path) + b"/\xff\xfe.json"
+    Path(os.fsdecode(path)).write_bytes(msgspec.json.encode(example))
+    for form in ("table", "ndjson", "json"):
+        done = subprocess.run(
+            [*COMMAND, "check", os.fsdecode(path), "--format", form],
+            capture_output=True, check=False, env={**_environment(), "PYTHONIOENCODING": "gbk"},
+        )  # fmt: skip
+        assert done.stderr == b""
+        assert done.returncode == 0
+        assert "可上传".encode("gbk" if form == "table" else "utf-8") in done.stdout
+
+
 def test_memory_stays_flat_on_a_long_file(tmp_path: Path, example: dict[str, Any]) -> None:
     line = msgspec.json.encode(example) + b"\n"
     peaks = []

@@ -84,8 +84,9 @@ def test_a_wrong_case_names_the_field(client: httpx.Client, body: object, mentio
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b"{}", b'{"a": 1}', b"\xff\xfe{}", b"[" * 100_000, b'{"input": 1}']
-)
+    "content", [b"", b"{", b"[]", b"null", b"{}", b'{"a": 1}', b"\xff\xfe{}", b"[" * 100_000, b'{"input": 1}',
+     b'{"setlinfo": {"age": 1e999, "psn_name": "\\ud800"}}']
+)  # fmt: skip
 def test_what_is_no_list_is_refused(client: httpx.Client, content: bytes) -> None:
     assert_problem(client.post(CHECK, content=content, headers=JSON), "invalid-json")
 
