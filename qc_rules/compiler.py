@@ -23,7 +23,9 @@ class CompiledRule:
     """One rule ready to run: ``hits`` yields every place where it fires.
 
     What may pass it over: ``codes``, of which one must be in the list; ``missing``, fields of which one
-    must be empty; ``allowed``, values with which it cannot fire. ``call``: its row predicate.
+    must be empty; ``allowed``, values of its first field with which it cannot fire; ``domains``, node,
+    wire name and such values of every field that its predicate looks at; ``only``, a field of setlinfo
+    and the values that it must have. ``call``: its row predicate.
     """
 
     rule: Rule
@@ -38,6 +40,8 @@ class CompiledRule:
     allowed: frozenset[str | None] = frozenset()
     missing: tuple[Term, ...] = ()
     call: Callable[..., Iterator[Hit]] | None = None
+    domains: tuple[tuple[str, str, frozenset[str | None]], ...] = ()
+    only: tuple[str, frozenset[Any]] | None = None
 
     @property
     def node(self) -> str:
@@ -81,7 +85,26 @@ def compile_rule(rule: Rule, reference: Reference, settings: Mapping[str, Settin
         allowed=_allowed(compilation, when),
         missing=() if checks else missing_fields(compilation, when),
         call=call,
+        domains=() if predicate is None or predicate.domains is None else tuple(
+            (node, wire, frozenset({None, *values}))
+            for node, wire, values in predicate.domains(reference, _given(compilation, when))
+        ),
+        only=None if checks else _only(compilation, when),
     )  # fmt: skip
+
+
+def _only(compilation: Compilation, when: Any) -> tuple[str, frozenset[Any]] | None:
+    """A field of setlinfo and the values of which it must have one for ``when`` to be true."""
+    first = when["all"][0] if "all" in when else when
+    ((name, arguments),) = first.items()
+    if name not in ("equals", "is_one_of"):
+        return None
+    term = compilation.term(arguments["field"], ["when"])
+    if term.node != "setlinfo":
+        return None
+    values = arguments["values"] if name == "is_one_of" else [arguments["value"]]
+    constant = compilation.constant(values[0] if name == "equals" else values, ["when"])
+    return term.wire, frozenset([constant] if name == "equals" else constant)
 
 
 def _allowed(compilation: Compilation, when: Any) -> frozenset[str | None]:
@@ -104,20 +127,31 @@ def _severity(rule: Rule, settings: Mapping[str, Setting]) -> Severity:
     raise CompileError(["severity_from"], reason)
 
 
+def _named(when: Mapping[str, Any]) -> tuple[object, dict[str, Any]]:
+    """The predicate that a check names, and the parameters written beside it."""
+    written = when["check"]
+    inline = dict(written) if isinstance(written, Mapping) else {"name": written}
+    return inline.pop("name", None), inline
+
+
+def _given(compilation: Compilation, when: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a check: those of the rule, then those written beside its name."""
+    inline = _named(when)[1]
+    given: dict[str, Any] = {key: one.value for key, one in compilation.rule.parameters.items()}
+    return given | {key: compilation.constant(value, ["when", "check", key]) for key, value in inline.items()}
+
+
 def _compile_check(
     compilation: Compilation, when: Mapping[str, Any]
 ) -> tuple[Callable[..., Iterator[Hit]], Predicate, frozenset[tuple[str, str]] | None]:
-    rule, at = compilation.rule, ["when", "check"]
+    at = ["when", "check"]
     if len(when) != 1:
         raise CompileError(["when"], "check 只能单独使用")
-    written = when["check"]
-    inline = dict(written) if isinstance(written, Mapping) else {"name": written}
-    name = inline.pop("name", None)
+    name = _named(when)[0]
     found = predicates().get(name) if isinstance(name, str) else None
     if found is None:
         raise CompileError(at, f"没有谓词“{name}”；有的是：{'、'.join(sorted(predicates()))}")
-    given = {key: parameter.value for key, parameter in rule.parameters.items()}
-    given |= {key: compilation.constant(value, [*at, key]) for key, value in inline.items()}
+    given = _given(compilation, when)
     accepted = found.arguments()
     for key in given:
         if key not in accepted:

@@ -32,12 +32,13 @@ class Program:
         self._predicates: list[Numbered] = []
         self._with_rows: dict[str, list[Numbered]] = {}
         self._with_fields: dict[tuple[str, ...], list[Numbered]] = {}
+        self._with_value: dict[str, dict[object, list[tuple[int, Condition]]]] = {}
         self._rows: dict[str, list[tuple[int, Condition]]] = {}
         self._judges: dict[str, list[tuple[int, Judge]]] = {}
         self._defects: list[int] = []
         self._on_code: set[int] = set()
         self._required: dict[str, list[tuple[int, tuple[Term, ...]]]] = {}
-        self._domains: dict[str, list[tuple[int, Term, frozenset[str | None]]]] = {}
+        self._domains: dict[str, list[tuple[int, str, frozenset[str | None]]]] = {}
         self._remembered: dict[str, list[tuple[int, Judge]]] = {}
         for number, one in enumerate(compiled):
             if interface in one.rule.interfaces:
@@ -47,6 +48,10 @@ class Program:
             *(_Domains(node, fields) for node, fields in self._domains.items()),
             *(_Memory(node, rules) for node, rules in self._remembered.items()),
         ]
+        self._values = [
+            (attrgetter(FIELDS["setlinfo"][wire].attribute), rules)
+            for wire, rules in self._with_value.items()
+        ]
         self._gates = [
             (_reader([FIELDS["setlinfo"][wire].attribute for wire in wires]), rules)
             for wires, rules in self._with_fields.items()
@@ -54,22 +59,27 @@ class Program:
 
     def _place(self, number: int, one: CompiledRule, interface: Interface) -> None:
         """Put a rule where it costs least."""
-        if one.codes:
+        if one.condition is not None and _memorable(one):
+            self._remembered.setdefault(one.node, []).append(
+                (number, _of_kind(one.rule.scope, one.condition))
+            )
+        elif one.codes:
             self._on_code.add(number)
         elif one.predicate is not None:
             self._place_predicate(number, one, one.predicate)
         elif one.condition is None:
             return
-        elif _memorable(one):
-            self._remembered.setdefault(one.node, []).append(
-                (number, _of_kind(one.rule.scope, one.condition))
-            )
         elif one.missing and _walks_node(one):
             there = tuple(term for term in one.missing if not dropped_in(term, interface))
             if there:
                 self._required.setdefault(one.node, []).append((number, there))
         elif one.allowed and _walks_node(one):
-            self._domains.setdefault(one.node, []).append((number, one.reads[0], one.allowed))
+            self._domains.setdefault(one.node, []).append((number, one.reads[0].wire, one.allowed))
+        elif one.only is not None:
+            wire, values = one.only
+            rules = self._with_value.setdefault(wire, {})
+            for value in values:
+                rules.setdefault(value, []).append((number, one.condition))
         elif one.rule.scope == "list":
             self._whole.append((number, one.condition))
         else:
@@ -78,6 +88,9 @@ class Program:
     def _place_predicate(self, number: int, one: CompiledRule, predicate: Predicate) -> None:
         if predicate.defects:
             self._defects.append(number)
+        elif one.domains:
+            for node, wire, allowed in one.domains:
+                self._domains.setdefault(node, []).append((number, wire, allowed))
         elif predicate.rows:
             for node in predicate.rows:
                 place = self._remembered if node in MEMORABLE else self._judges
@@ -98,6 +111,10 @@ class Program:
         for number, condition in self._whole:
             if condition(facts, stay, -1):
                 fired.add(number)
+        for read_value, by_value in self._values:
+            for number, condition in by_value.get(read_value(stay), ()):
+                if condition(facts, stay, -1):
+                    fired.add(number)
         _call(self._predicates, facts, fired)
         for node, rules in self._with_rows.items():
             if facts.rows(node):
@@ -208,11 +225,11 @@ def _reader(attributes: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
 class _Domains:
     """The coded fields of one node: a value outside its domain points to its rule."""
 
-    def __init__(self, node: str, fields: Sequence[tuple[int, Term, frozenset[str | None]]]) -> None:
+    def __init__(self, node: str, fields: Sequence[tuple[int, str, frozenset[str | None]]]) -> None:
         self._node = node
         self._numbers = [number for number, _, _ in fields]
         self._allowed = [allowed for _, _, allowed in fields]
-        attributes = [FIELDS[node][term.wire].attribute for _, term, _ in fields]
+        attributes = [FIELDS[node][wire].attribute for _, wire, _ in fields]
         self._read = _reader(attributes)
         self._single = (fields[0][0], attrgetter(*attributes), fields[0][2]) if len(fields) == 1 else None
 

@@ -52,6 +52,7 @@ MEMORABLE: Mapping[str, tuple[str, ...]] = {
 """Fields that repeat from list to list: what rules say of them is worth remembering."""
 
 Function = Callable[..., Iterator[Hit]]
+Domains = Callable[[Reference, Mapping[str, Any]], Iterable[tuple[str, str, Iterable[str]]]]
 Codes = Callable[[Reference, Mapping[str, Any]], Iterable[tuple[str, str]]]
 
 
@@ -63,7 +64,8 @@ class Predicate:
     hold code prefixes; without such a code in the list the predicate cannot fire. ``codes``: the same
     as (system, prefix), from the reference tables and the parameters. ``defects``: it only looks at
     what could not be read, or is no field of the interface. ``fields``: fields of setlinfo (wire names)
-    of which one must be filled.
+    of which one must be filled. ``domains``: node, wire name and values with which it cannot fire, of
+    every field that it looks at.
 
     ``rows``: nodes of which each row is judged alone. Such a function takes ``(facts, node, index, row)``
     and looks at nothing but the row, its code and the interface; of diseinfo and oprninfo only at the
@@ -78,6 +80,7 @@ class Predicate:
     defects: bool = False
     fields: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
+    domains: Domains | None = None
 
     def arguments(self) -> dict[str, bool]:
         """The parameters it takes, with whether each must be given."""
@@ -100,6 +103,7 @@ def predicate(
     defects: bool = False,
     fields: tuple[str, ...] = (),
     rows: tuple[str, ...] = (),
+    domains: Domains | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function under its own name, to be used as ``check: NAME``."""
 
@@ -107,7 +111,9 @@ def predicate(
         name = function.__name__
         if name in _REGISTERED:
             raise ValueError(f"predicate {name} is registered twice")
-        _REGISTERED[name] = Predicate(function, needs, diagnoses, procedures, codes, defects, fields, rows)
+        _REGISTERED[name] = Predicate(
+            function, needs, diagnoses, procedures, codes, defects, fields, rows, domains
+        )
         return function
 
     return register

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from operator import attrgetter
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from models.report import Severity
 from models.settlement_list import FIELDS
 from qc_rules.facts import Facts
 from qc_rules.predicates import Hit, predicate
-from qc_rules.reference import CodeFacts
+from qc_rules.reference import CodeFacts, Reference
 
 
 @cache
@@ -28,7 +28,15 @@ def _unnamed(values: tuple[str, ...]) -> Mapping[str, str]:
     return dict.fromkeys(values, "")
 
 
-@predicate()
+def _clean(reference: Reference, given: Mapping[str, Any]) -> Iterator[tuple[str, str, Iterable[str]]]:
+    """The values with which no field can fire: those of the domain that need no review."""
+    known = reference.domains[given["domain"]].values if given.get("domain") else given["values"]
+    for field in given["fields"]:
+        node, _, wire = field.partition(".")
+        yield node, wire, [value for value in known if value not in given.get("review", ())]
+
+
+@predicate(domains=_clean)
 def value_outside_domain(
     facts: Facts,
     *,
