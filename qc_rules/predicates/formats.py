@@ -265,7 +265,7 @@ def amount_malformed(facts: Facts) -> Iterator[Hit]:
         read = _READ_AMOUNTS[node]
         for row in facts.rows(node):
             amounts += read(row)
-    there = [amount for amount in amounts if amount is not None] if None in amounts else amounts
+    there = [amount for amount in amounts if amount is not None]
     # Hundredths are seldom whole as floats, so those that are not get a second look.
     doubtful = [amount for amount in there if amount * 100 % 1]
     faulty = min(there, default=0) < 0 or any(round(amount * 100) / 100 != amount for amount in doubtful)
