@@ -30,7 +30,9 @@ COMMON_CODES = 3_000
 def payloads(reference: Reference, seed: int = 1) -> list[bytes]:
     """Lists built on the clean adult list: other identity, codes, names and amounts in each."""
     choice = random.Random(seed)
-    usable = [code for code in reference.library.icd10.codes.values() if not code.grey and code.code[0] in "EIJK"]
+    usable = [
+        code for code in reference.library.icd10.codes.values() if not code.grey and code.code[0] in "EIJK"
+    ]
     usable = choice.sample(usable, COMMON_CODES)
     found = []
     for number in range(LISTS):
