@@ -215,4 +215,5 @@ def _shares(counts: Counter[str], total: int) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f}%" if whole else "—"
+    """Rounded down, so that 100.0% means all of them."""
+    return f"{1000 * part // whole / 10:.1f}%" if whole else "—"

@@ -598,7 +598,7 @@ def _sent_on_within_a_day(body: Payload, _rng: Random, _mix: CaseMix) -> bool:
 @_own("最后转入的科室不是出院科别", "LOG-029", touches="refldept_dept")
 def _leaves_from_elsewhere(body: Payload, _rng: Random, _mix: CaseMix) -> bool:
     info = _info(body)
-    if info["dscg_caty"] == CARE_WARD:
+    if info["dscg_caty"] == CARE_WARD or info["adm_caty"] != info["dscg_caty"]:
         return False
     info["refldept_dept"] = CARE_WARD
     return True
