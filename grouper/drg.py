@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from coding.library import CodeLibrary
 from grouper.cache import load_compiled
 from grouper.compiled import CC_BIT, MCC_BIT, CompiledScheme, Decision
-from grouper.formula import DIAGNOSES, evaluate, set_names, variables
+from grouper.formula import DIAGNOSES, Node, evaluate, set_names, variables
 from grouper.prepare import Preparation, PreparedCase, prepare
 from grouper.scheme import NOT_GROUPED, Mdc, Scheme, Table
 from grouper.walked import CaseFacts
@@ -183,10 +184,15 @@ class DrgScheme:
     def _mdcs_entered(self, case: PreparedCase) -> Iterator[Mdc]:
         """The MDCs that ask about diagnoses and take the case."""
         facts = CaseFacts(case, self.scheme.code_sets)
-        for mdc in self.scheme.mdcs:
-            formula = self.scheme.formulas[mdc.condition]
-            if variables(formula) & set(DIAGNOSES) and evaluate(formula, facts, self.scheme.members):
+        for mdc, formula in self._mdcs_by_diagnosis:
+            if evaluate(formula, facts, self.scheme.members):
                 yield mdc
+
+    @cached_property
+    def _mdcs_by_diagnosis(self) -> tuple[tuple[Mdc, Node], ...]:
+        """The MDCs whose rule asks about diagnoses, which 先期分组 does not in every scheme."""
+        formulas = ((mdc, self.scheme.formulas[mdc.condition]) for mdc in self.scheme.mdcs)
+        return tuple((mdc, formula) for mdc, formula in formulas if variables(formula) & set(DIAGNOSES))
 
     def _named_by(self, mdc: Mdc, code: str) -> bool:
         """Whether a set in the rule of an MDC holds a diagnosis."""
