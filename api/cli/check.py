@@ -33,6 +33,7 @@ from api.reading import FileRefusedError, SourceFile
 from api.services.check import Checker
 from api.settings import load_settings
 from api.spreadsheet import ReportWorkbook
+from models.pack import PackError
 from models.report import SEVERITY_LABELS, Report
 
 Format = Literal["table", "json", "ndjson", "xlsx"]
@@ -244,15 +245,21 @@ def _check_file(
         for item in source.items(
             (lambda n: progress.advance(progress.task_ids[0], n)) if progress else lambda _: None
         ):
-            if item.received is None:
+            error = item.error
+            if item.received is not None:
+                try:
+                    report = checker.check(item.received)
+                except PackError as fault:
+                    # No pack holds for this list's discharge date; the other lists have theirs.
+                    error = str(fault)
+                else:
+                    totals.add(report)
+                    writer.report(file, item.line, report)
+            if error:
                 totals.unread += 1
-                writer.unread(file, item.line, item.error)
-            else:
-                report = checker.check(item.received)
-                totals.add(report)
-                writer.report(file, item.line, report)
-    except FileRefusedError as error:
-        error_line(str(error))
+                writer.unread(file, item.line, error)
+    except FileRefusedError as refusal:
+        error_line(str(refusal))
         totals.refused += 1
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import socket
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,13 @@ import pytest
 from python_calamine import CalamineWorkbook
 
 from api.cli import app, run
-from api.cli.check import Unread
+from api.cli.check import LONG_FILE, Unread
 from api.cli.terminal import plain
 from api.cli.usage import in_chinese
+from api.services.check import Checker
 from api.version import program_version
-from models.pack import PROJECT_ROOT
+from models.pack import PROJECT_ROOT, PackError
+from qc_rules.ruleset import RuleSet
 
 COMMAND = [sys.executable, "-c", "from api.cli import main; main()"]
 
@@ -296,6 +300,46 @@ def test_control_characters_do_not_reach_the_screen(
     assert plain("a\tb") == "a�b"
 
 
+def test_a_list_that_no_pack_holds_for_costs_only_itself(
+    month: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    rules_for = Checker.rules_for
+
+    def of_this_year(checker: Checker, on: date | None, region: str = "") -> RuleSet:
+        if on is not None and on.year == 1990:
+            raise PackError("没有适用于出院日期 1990-01-01 的数据包")
+        return rules_for(checker, on, region)
+
+    monkeypatch.setattr(Checker, "rules_for", of_this_year)
+    first, rest = month.read_bytes().split(b"\n", 1)
+    month.write_bytes(first.replace(b'"2026-01-10 09:00:00"', b'"1990-01-01 09:00:00"') + b"\n" + rest)
+    assert run(["check", str(month), "--format", "ndjson"]) == 1
+    lines = [msgspec.json.decode(line) for line in capsysbinary.readouterr().out.splitlines()]
+    assert "1990-01-01" in lines[0]["error"]
+    assert [line.get("verdict") for line in lines] == [None, None, "需修改", "可上传"]
+
+
+def test_a_long_file_shows_how_far_it_is_only_on_a_terminal(tmp_path: Path, example: dict[str, Any]) -> None:
+    path = tmp_path / "month.ndjson"
+    line = msgspec.json.encode(example) + b"\n"
+    path.write_bytes(line * (LONG_FILE // len(line) + 1))
+    controller, terminal = pty.openpty()
+    try:
+        done = subprocess.run(
+            [*COMMAND, "check", str(path), "--format", "ndjson"],
+            stdout=subprocess.DEVNULL, stderr=terminal, check=False,
+            env={**_environment(), "TERM": "xterm", "COLUMNS": "80"},
+        )  # fmt: skip
+        os.close(terminal)
+        shown = os.read(controller, 65536).decode()
+    finally:
+        os.close(controller)
+    assert done.returncode == 0
+    assert "检查" in shown
+    assert "%" in shown
+    assert cli("check", path, "--format", "ndjson").stderr == b""
+
+
 def test_output_that_nobody_reads_ends_quietly(tmp_path: Path, example: dict[str, Any]) -> None:
     path = tmp_path / "month.ndjson"
     path.write_bytes((msgspec.json.encode(example) + b"\n") * 2000)
@@ -339,9 +383,10 @@ def test_memory_stays_flat_on_a_long_file(tmp_path: Path, example: dict[str, Any
     for lists in (100, 3000):
         path = tmp_path / f"{lists}.ndjson"
         path.write_bytes(line * lists)
+        # Not getrusage: its peak counts the process that started this one.
         code = (
-            "import resource, sys; from api.cli import run; run(sys.argv[1:]);"
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+            "import sys; from pathlib import Path; from api.cli import run; run(sys.argv[1:]);"
+            "print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0], file=sys.stderr)"
         )
         done = subprocess.run(
             [sys.executable, "-c", code, "check", str(path), "--format", "ndjson", "--out", str(tmp_path / "o")],
