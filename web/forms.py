@@ -25,6 +25,13 @@ INTERFACE = "_interface"
 """Hidden inputs: what the form has no field for, the message around the list, and the interface."""
 
 _NAME = re.compile(r"(?:(\w{1,20})(?:\[(\d{1,5})\])?\.)?(\w{1,60})", re.ASCII)
+_PLACE = re.compile(r"(\w{1,20})(?:\[(\d{1,5})\])?(?:\.(\w{1,60}))?", re.ASCII)
+_POSITIONS: Mapping[str, int] = {
+    name: number
+    for number, name in enumerate(
+        name for part in SECTIONS for block in part.blocks for name in (*block.fields, block.node) if name
+    )
+}
 _ORDER: Mapping[Severity, int] = {severity: rank for rank, severity in enumerate(SEVERITY_LABELS)}
 NUMBER_KINDS = ("number", "amount", "count")
 
@@ -253,10 +260,12 @@ class Page:
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        """Errors first, then in the order in which the rules reported."""
+        """Errors first, then from the top of the page to the bottom."""
         if self.report is None:
             return ()
-        return tuple(sorted(self.report.findings, key=lambda finding: _ORDER[finding.severity]))
+        return tuple(
+            sorted(self.report.findings, key=lambda finding: (_ORDER[finding.severity], _place(finding.path)))
+        )
 
     @cached_property
     def by_path(self) -> dict[str, tuple[Finding, ...]]:
@@ -369,6 +378,17 @@ class Page:
 def target(path: str) -> str:
     """The id of the element on the page for the place of a finding."""
     return path.removeprefix("input.")
+
+
+def _place(path: str) -> tuple[int, int, int]:
+    """Sorts places of findings as they stand on the page; what has no place goes last."""
+    found = _PLACE.fullmatch(target(path))
+    node, index, wire = found.groups(default="") if found else ("", "", "")
+    if node == "setlinfo" or node not in FIELDS:
+        return _POSITIONS.get(wire, len(_POSITIONS)), 0, 0
+    first_line = [name for name in FIELDS[node] if name not in SECOND_LINE.get(node, ())]
+    columns = ["", *first_line, *SECOND_LINE.get(node, ())]
+    return _POSITIONS[node], int(index or 0), columns.index(wire) if wire in columns else len(columns)
 
 
 def worst(findings: Iterable[Finding]) -> Severity | Literal[""]:

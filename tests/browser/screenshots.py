@@ -30,7 +30,7 @@ def _pictures(page: Page) -> None:
     page.screenshot(path=IMAGES / "page-errors.png")
     _load(page, "delivery")
     page.locator("#part-diagnoses").evaluate("part => part.scrollIntoView()")
-    page.locator('[id="diseinfo[4].diag_name"]').click()
+    page.locator('[id="diseinfo[5].diag_name"]').click()
     page.keyboard.type("产后出血")
     page.wait_for_selector("#hits [role=option]")
     page.wait_for_timeout(500)

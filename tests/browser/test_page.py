@@ -62,6 +62,39 @@ def test_the_verdict_follows_the_list(load: Load) -> None:
     expect(page.locator("#result")).to_have_attribute("data-verdict", "可上传")
 
 
+def test_what_is_merely_missing_says_so_when_the_cursor_comes(page: Page) -> None:
+    at(page, "setlinfo.psn_name").fill("示例患者")
+    gender, note = at(page, "setlinfo.gend"), at(page, "notes-setlinfo.gend")
+    expect(gender).to_have_attribute("aria-invalid", "true")
+    expect(note).to_be_hidden()
+    gender.focus()
+    expect(note).to_be_visible()
+    expect(note).to_contain_text("未填写")
+
+
+def test_findings_stand_in_the_order_of_the_form_with_and_without_script(
+    load: Load, browser: Browser
+) -> None:
+    page = load("errors")
+    places = "items => items.map((item) => item.getAttribute('href'))"
+    scripted = page.locator(".finding .place").evaluate_all(places)
+    context = browser.new_context(base_url=page.url, java_script_enabled=False)
+    try:
+        plain = context.new_page()
+        plain.goto("/")
+        plain.select_option("#sample", "errors")
+        plain.get_by_role("button", name="载入样例").click()
+        hrefs = [link.get_attribute("href") for link in plain.locator(".finding .place").all()]
+    finally:
+        context.close()
+    assert scripted == hrefs
+    errors = page.locator('.finding[data-severity="error"] .place').evaluate_all(places)
+    tops = [page.locator(f'[id="{place[1:]}"]').bounding_box() for place in errors]
+    heights = [box["y"] for box in tops if box]
+    assert heights == sorted(heights)
+    assert len(heights) == len(errors) > 5
+
+
 def test_the_group_stands_beside_the_form_with_its_reason(load: Load) -> None:
     page = load("clean")
     expect(page.locator(".drg code")).to_have_text(re.compile(r"^G[A-Z]\d\d$"))

@@ -45,7 +45,7 @@ function notesFor(element) {
 
 function clearMarks(form) {
   for (const control of form.querySelectorAll("[data-kind][data-severity], [data-kind][aria-describedby]")) {
-    for (const name of ["data-severity", "aria-invalid", "aria-describedby"]) control.removeAttribute(name);
+    for (const name of ["data-severity", "data-blank", "aria-invalid", "aria-describedby"]) control.removeAttribute(name);
   }
   for (const list of form.querySelectorAll(".row-notes td")) list.replaceChildren();
   for (const list of form.querySelectorAll(".notes")) list.replaceChildren();
@@ -73,6 +73,9 @@ function markFields(form, findings) {
     if (element.matches("[data-kind]")) {
       // Findings come gravest first, so the first one gives the colour.
       if (!element.dataset.severity) element.dataset.severity = finding.severity;
+      // What is merely missing shows its text when the cursor comes: a fresh form is not a wall of red.
+      element.toggleAttribute("data-blank", !element.value);
+      notes.classList.toggle("blank", !element.value);
       if (finding.severity === "error") element.setAttribute("aria-invalid", "true");
       element.setAttribute("aria-describedby", notes.id);
     }
@@ -100,6 +103,7 @@ function showGroup(result, report, list) {
   const group = report.group;
   const section = result.querySelector(".group");
   section.hidden = false;
+  section.dataset.reason = group?.reason ?? "";
   section.querySelector("[data-grouped]").hidden = !group;
   const ungrouped = section.querySelector("[data-text=ungrouped]");
   ungrouped.hidden = Boolean(group);
@@ -132,12 +136,18 @@ function showGroup(result, report, list) {
   show(section.querySelector("[data-prepared] ul"), converted, "prepared");
 }
 
-/** Shows a report; returns its findings, gravest first, each with the element it is about. */
+/** Compares two elements by their place on the page; none goes last. */
+function inOrder(a, b) {
+  if (!a || !b || a === b) return Number(!a) - Number(!b);
+  return a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_FOLLOWING ? -1 : 1;
+}
+
+/** Shows a report; returns its findings, gravest first and then from top to bottom, each with the element it is about. */
 export function showReport(form, report, list) {
   const result = document.getElementById("result");
   const findings = [...report.findings]
-    .sort((a, b) => RANK.indexOf(a.severity) - RANK.indexOf(b.severity))
-    .map((finding) => ({ ...finding, element: list.find(finding.path) }));
+    .map((finding) => ({ ...finding, element: list.find(finding.path) }))
+    .sort((a, b) => RANK.indexOf(a.severity) - RANK.indexOf(b.severity) || inOrder(a.element, b.element));
   clearFields(form);
   result.dataset.state = "done";
   result.dataset.verdict = report.verdict;
