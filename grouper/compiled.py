@@ -393,6 +393,8 @@ class CompiledScheme:
         self.free_diagnoses = free(DIAGNOSES, ("QTZD",))
         self.free_procedures = free(PROCEDURES, ("QTSS",))
         self.entries = self._compiled_entries()
+        self._tables = (self.bits.principal, self.bits.other, self.bits.main, self.bits.other_procedure)
+        self._diagnosis_shift, self._procedure_shift = len(plan.diagnosis_atoms), len(plan.procedure_atoms)
         self._by_age: dict[float, int] = {}
         self._by_sex: dict[str, int] = {}
 
@@ -459,27 +461,26 @@ class CompiledScheme:
         """Where a prepared case ends; None when no entry takes it or it has no principal diagnosis."""
         if not case.principal:
             return None
-        bits = self.bits
-        possible, principal, tables = bits.principal.get(case.principal) or (self.free_principal, 0, ())
+        principals, others_by_code, mains, procedures = self._tables
+        possible, principal, tables = principals.get(case.principal) or (self.free_principal, 0, ())
         others = 0
-        look_up = bits.other.get
         for code in case.others:
-            found = look_up(code)
+            found = others_by_code.get(code)
             if found is not None:
                 word, level, table = found
                 others |= word if not level or table in tables else word | level
-        possible_by_main, main = bits.main.get(case.main) or (self.free_main, 0)
+        possible_by_main, main = mains.get(case.main) or (self.free_main, 0)
         rest = 0
         for code in case.other_procedures:
-            rest |= bits.other_procedure.get(code, 0)
+            rest |= procedures.get(code, 0)
         by_age, by_sex = self._by_age.get(case.age), self._by_sex.get(case.sex)
         surviving = (
             possible
             & possible_by_main
             & (self._left_by_age(case.age) if by_age is None else by_age)
             & (self._left_by_sex(case.sex) if by_sex is None else by_sex)
-            & ((principal | others) >> len(self.plan.diagnosis_atoms) | self.free_diagnoses)
-            & ((main | rest) >> len(self.plan.procedure_atoms) | self.free_procedures)
+            & ((principal | others) >> self._diagnosis_shift | self.free_diagnoses)
+            & ((main | rest) >> self._procedure_shift | self.free_procedures)
         )
         return self.first(surviving, (principal, others, main, rest), case) if surviving else None
 

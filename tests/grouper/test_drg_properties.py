@@ -40,7 +40,7 @@ def test_compiled_equals_walked_with_regional_variables(name: str) -> None:
     compiled = with_regional_rules(name).compiled
     maker = CaseMaker(compiled.scheme, seed=2)
     groups = set()
-    for _ in range(RANDOM_CASES // 4):
+    for _ in range(RANDOM_CASES):
         case = maker.case()
         group = compiled.group_code(case)
         assert group == group_by_walking(compiled.scheme, case), case
