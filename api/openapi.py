@@ -12,14 +12,20 @@ from fastapi.openapi.utils import get_openapi
 from api.answers import JSON
 from api.example import EXAMPLE_CASE, EXAMPLE_LIST
 from api.problems import MEDIA_TYPE, Problem, problem
+from api.routes.dip import EXAMPLE_BILLED_CASE, BilledCase
 from api.routes.group import GroupRequest
 from api.routes.health import Health
 from api.routes.packs import PackEntry, pack_entry
 from api.services.check import Checker
 from api.services.codes import CodeEntry, find_code
+from api.services.dip import DipDesk
+from api.services.payment import PaidGroup
 from api.services.rules import RuleEntry, rule_entries
 from api.state import Service
 from coding.search import Hit
+from grouper.dip.engine import DipResult
+from grouper.dip.explain import DipExplanation
+from grouper.dip.score import DipScore
 from models.grouping import GroupResult
 from models.report import Report
 from models.settlement_list import FIELDS, NODE_LABELS, RECORDS, Minutes, SettlementList, Weights
@@ -34,6 +40,7 @@ DESCRIPTION = """医疗保障基金结算清单的质控、DRG 分组和编码�
 TAGS = [
     {"name": "质控", "description": "检查结算清单"},
     {"name": "分组", "description": "DRG 分组"},
+    {"name": "DIP 与支付", "description": "DIP 分组、理由、分值，DRG 预计支付"},
     {"name": "编码", "description": "医保版编码的查找"},
     {"name": "规则", "description": "质控规则目录"},
     {"name": "数据包", "description": "编码库、方案、权重表等数据"},
@@ -56,6 +63,15 @@ DESCRIPTIONS = {
     "RuleEntry": "规则目录的一行。severity 是实际使用的级别，runs 是否在用",
     "PackEntry": "一个已安装的数据包，日期为适用的出院日期",
     "Health": "运行状态和各数据包的使用版本",
+    "BilledCase": "一个病例，以及费用、医疗机构和险种",
+    "DipResult": "DIP 分组结果。code 为空即未入组；layer 是所在的层次，tie 说明几个病种都符合时怎样取舍",
+    "DipExplanation": "DIP 分组结果和得出它的过程；text 是同样内容的中文文本",
+    "LayerTrace": "一层：结果、说明、试过的病种；omitted 是没有列出的病种数",
+    "TriedGroup": "试过的一个病种：rule 是它的条件，failed 是病例不符合之处，空即符合",
+    "DipScore": "病例分值和预计金额（元，两位小数的文本）；missing 是缺少的参数，有缺少时没有金额",
+    "Step": "计算的一步：项目、值、怎样得出、参数的出处",
+    "DrgPayment": "DRG 预计支付（元，两位小数的文本）；missing 是缺少的参数，有缺少时没有预计支付",
+    "PaidGroup": "DRG 分组结果和预计支付",
     "Problem": "RFC 9457 错误；errors 列出每个有误的字段",
     "FieldFault": "有误的字段及原因",
 }
@@ -78,7 +94,20 @@ PROBLEM_ANSWER = {
         }
     },
 }
-ANSWERS = (Report, GroupResult, Hit, CodeEntry, RuleEntry, PackEntry, Health, Problem)
+ANSWERS = (
+    Report,
+    GroupResult,
+    DipResult,
+    DipExplanation,
+    DipScore,
+    PaidGroup,
+    Hit,
+    CodeEntry,
+    RuleEntry,
+    PackEntry,
+    Health,
+    Problem,
+)
 
 
 def _custom_types(kind: type) -> dict[str, Any]:
@@ -92,7 +121,7 @@ def _custom_types(kind: type) -> dict[str, Any]:
 def components() -> dict[str, Any]:
     """The schemas of what comes in and goes out, by name."""
     _, schemas = msgspec.json.schema_components(
-        (Envelope, GroupRequest, *ANSWERS),
+        (Envelope, GroupRequest, BilledCase, *ANSWERS),
         schema_hook=_custom_types,
         ref_template="#/components/schemas/{name}",
     )
@@ -128,6 +157,7 @@ def _examples(checker: Checker) -> dict[str, Any]:
     found = {
         "check": checker.check(received),
         "group": checker.group(GroupRequest(**EXAMPLE_CASE).case()),
+        "dip_group": DipDesk(checker).group(BilledCase(**EXAMPLE_BILLED_CASE).case()),
         "get_code": entry,
         "list_rules": rules,
         "get_rule": checker.rules.rule(rules[0].code) if rules else None,

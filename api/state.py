@@ -13,6 +13,8 @@ from starlette.requests import HTTPConnection
 from api.problems import ProblemError
 from api.services.check import Checker
 from api.services.codes import open_search
+from api.services.dip import DipDesk
+from api.services.payment import PaymentDesk
 from api.settings import Settings
 from coding.search import CodeSearch
 from models.pack import PackError
@@ -32,6 +34,8 @@ class Service:
     faults: tuple[str, ...] = ("数据包尚未加载",)
     documented: bool = False
     _search: CodeSearch | None = None
+    _dip: DipDesk | None = None
+    _payment: PaymentDesk | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def open(self) -> None:
@@ -50,6 +54,18 @@ class Service:
         if self.checker is None:
             raise ProblemError("not-ready", "；".join(self.faults))
         return self.checker
+
+    def dip(self) -> DipDesk:
+        """Grouping and pricing by DIP. Raises ProblemError (503)."""
+        if self._dip is None:
+            self._dip = DipDesk(self.require())
+        return self._dip
+
+    def payment(self) -> PaymentDesk:
+        """Pricing by DRG. Raises ProblemError (503)."""
+        if self._payment is None:
+            self._payment = PaymentDesk(self.require())
+        return self._payment
 
     def search(self) -> CodeSearch:
         """The search box, built when first asked for (about a second). Raises PackError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -55,12 +56,12 @@ def read_case(content: bytes) -> GroupRequest:
     try:
         return _decode_case(content)
     except msgspec.ValidationError as error:
-        raise _field_problem(str(error)) from error
+        raise field_problem(str(error), EXPECTED) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ProblemError("invalid-json", "不是有效的 UTF-8 JSON 对象") from error
 
 
-_EXPECTED = {
+EXPECTED = {
     "diagnoses": f"编码文本的数组，最多 {MAX_CODES} 个",
     "procedures": f"编码文本的数组，最多 {MAX_CODES} 个",
     "sex": "文本：1 男，2 女",
@@ -74,23 +75,24 @@ _EXPECTED = {
 }
 
 
-def _field_problem(text: str) -> ProblemError:
+def field_problem(text: str, expected: Mapping[str, str]) -> ProblemError:
+    """What msgspec says of a body, in Chinese; ``expected`` is what each field may hold."""
     missing = re.search(r"missing required field `(\w+)`", text)
     unknown = re.search(r"unknown field `(.{0,60})", text, re.DOTALL)
     place = re.search(r"at `\$\.?([^`]*)`", text)
     if missing:
         fault = FieldFault(missing[1], "必须给出")
     elif unknown:
-        fault = FieldFault(unknown[1].partition("`")[0], f"没有这个字段；可用的是 {'、'.join(_EXPECTED)}")
+        fault = FieldFault(unknown[1].partition("`")[0], f"没有这个字段；可用的是 {'、'.join(expected)}")
     elif place:
         field = re.split(r"[.\[]", place[1])[0]
-        fault = FieldFault(place[1], f"应为{_EXPECTED.get(field, '正确的类型')}")
+        fault = FieldFault(place[1], f"应为{expected.get(field, '正确的类型')}")
     else:
         fault = FieldFault("报文", "应为一个 JSON 对象，含 diagnoses 等字段，或为一份结算清单")
     return ProblemError("invalid-request", f"{fault.place}：{fault.reason}", [fault])
 
 
-def _is_list(content: bytes) -> bool:
+def is_list(content: bytes) -> bool:
     """Whether the body is a settlement list rather than a case."""
     try:
         names = _decode_any(content)
@@ -132,6 +134,6 @@ async def group(request: Request, checker: CheckerDep, region: Region = "", sche
     不能入组时 `code` 为 `0000`，`explanation` 说明原因。
     """
     content = await json_body(request)
-    if _is_list(content):
+    if is_list(content):
         return answer(checker.group_list(read_list(content), region=region, scheme=scheme))
     return answer(checker.group(read_case(content).case(), region=region, scheme=scheme))
