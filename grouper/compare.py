@@ -34,6 +34,14 @@ OTHER_RULE = (
 )
 
 
+MAX_CODES = 200
+"""Diagnoses and procedures of one what-if; the work grows with their square."""
+
+
+class TooManyCodesError(ValueError):
+    """A record with more codes than any real one; the message is Chinese."""
+
+
 class Weights(msgspec.Struct, frozen=True):
     """Weight and payment of the DRGs in one local plan, and where they come from."""
 
@@ -144,7 +152,15 @@ class FileComparison(msgspec.Struct, frozen=True):
 
 
 def what_if(scheme: DrgScheme, case: Case, weights: Weights | None = None) -> WhatIf:
-    """Every listed diagnosis as principal, every listed procedure as main, without each MCC and CC."""
+    """Every listed diagnosis as principal, every listed procedure as main, without each MCC and CC.
+
+    Raises TooManyCodesError above MAX_CODES codes.
+    """
+    if len(case.diagnoses) + len(case.procedures) > MAX_CODES:
+        raise TooManyCodesError(
+            f"诊断和手术操作共 {len(case.diagnoses) + len(case.procedures)} 个，"
+            f"超过 {MAX_CODES} 个，不能逐个比较；请核对清单"
+        )
     preparation = scheme.prepare(case)
     result = scheme.group_prepared(preparation)
     listed = _outcome(result, weights)

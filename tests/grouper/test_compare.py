@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from grouper.cases_csv import CaseFileError
-from grouper.compare import Weights, compare_file, compare_schemes, what_if
+from grouper.compare import MAX_CODES, TooManyCodesError, Weights, compare_file, compare_schemes, what_if
 from models.grouping import Case
 from models.pack import PackStore
 from tests.grouper.schemes import cases_file, reference_cases, scheme
@@ -96,6 +96,11 @@ def test_repeated_and_missing_codes_do_not_confuse() -> None:
         ("without", "A41.900"),
     ]
     assert what_if(scheme("chs-drg-2.0"), Case(())).alternatives == ()
+
+
+def test_a_record_of_absurd_length_is_refused() -> None:
+    with pytest.raises(TooManyCodesError, match="201 个"):
+        what_if(scheme("chs-drg-2.0"), Case(("A41.900",) * (MAX_CODES + 1)))
 
 
 def test_one_case_under_two_schemes() -> None:
