@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import FastAPI, Request
-from fastapi.staticfiles import StaticFiles
 from starlette.responses import Response
 
 import api.app
@@ -13,23 +10,11 @@ from api.problems import ProblemError, response
 from api.settings import Settings
 from web import pages
 
-ONE_YEAR = 365 * 24 * 3600
-
-
-class FingerprintedFiles(StaticFiles):
-    """Static files whose address changes with their content, so a browser may keep them."""
-
-    def file_response(self, *args: Any, **named: Any) -> Response:
-        found = super().file_response(*args, **named)
-        found.headers["cache-control"] = f"public, max-age={ONE_YEAR}, immutable"
-        return found
-
 
 def create_app(settings: Settings) -> FastAPI:
     """The application; the packs are loaded when it starts, once."""
     app = api.app.create_app(settings)
     app.include_router(pages.router)
-    app.mount("/static", FingerprintedFiles(directory=pages.STATIC), name="static")
 
     @app.exception_handler(ProblemError)
     async def refused(request: Request, error: ProblemError) -> Response:

@@ -32,6 +32,10 @@ FOLDER = Path(__file__).resolve().parent
 STATIC = FOLDER / "static"
 PAGES = (("/", "检查清单"), ("/rules", "规则目录"))
 """The pages of the bar at the top: address and name."""
+MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+"""Of the static files, stated here since what the system guesses differs from machine to machine."""
+FOREVER = "public, max-age=31536000, immutable"
+"""The address of a static file changes with its content, so a browser may keep it."""
 FORM_TYPE = "application/x-www-form-urlencoded"
 STATUS_LABELS = {"stable": "启用", "preview": "试用", "off": "未启用"}
 
@@ -39,8 +43,13 @@ router = APIRouter(include_in_schema=False)
 
 
 @cache
+def _static_files() -> Mapping[str, bytes]:
+    return {path.name: path.read_bytes() for path in STATIC.iterdir() if path.suffix in MEDIA_TYPES}
+
+
+@cache
 def _fingerprint(name: str) -> str:
-    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    return hashlib.sha256(_static_files()[name]).hexdigest()[:12]
 
 
 @cache
@@ -181,6 +190,16 @@ def _submitted(body: bytes) -> tuple[Form, str]:
         return Form(), str(error)
     except UnicodeDecodeError:
         return Form(), "表单内容无法读取：请刷新页面后重试"
+
+
+@router.get("/static/{name}")
+async def static_file(name: str) -> Response:
+    """A style sheet, script or picture of the pages."""
+    content = _static_files().get(name)
+    if content is None:
+        raise ProblemError("not-found", "没有这个文件")
+    kind = MEDIA_TYPES[Path(name).suffix]
+    return Response(content, media_type=kind, headers={"cache-control": FOREVER})
 
 
 @router.get("/rules")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -16,6 +17,17 @@ from web.app import create_app
 Send = Callable[..., httpx.Response]
 
 
+def ask(app: FastAPI, method: str, path: str, *, root_path: str = "", **named: Any) -> httpx.Response:
+    """One request to ``app`` and its answer."""
+
+    async def request() -> httpx.Response:
+        transport = httpx.ASGITransport(app, root_path=root_path)
+        async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
+            return await client.request(method, path, **named)
+
+    return anyio.run(request)
+
+
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     app = create_app(Settings(home=tmp_path_factory.mktemp("home"), body_limit=512 * 1024))
@@ -26,14 +38,4 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
 @pytest.fixture
 def send(app: FastAPI) -> Send:
     """``send("POST", "/open", data={…})`` gives the answer."""
-
-    def send(method: str, path: str, **named: Any) -> httpx.Response:
-        async def ask() -> httpx.Response:
-            async with httpx.AsyncClient(
-                transport=httpx.ASGITransport(app), base_url="http://page"
-            ) as client:
-                return await client.request(method, path, **named)
-
-        return anyio.run(ask)
-
-    return send
+    return partial(ask, app)

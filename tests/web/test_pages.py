@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 
 from api.example import EXAMPLE_LIST
-from tests.web.conftest import Send
+from tests.web.conftest import Send, ask
 from tests.web.reading import read
 from web.pages import STATIC
 from web.samples import SAMPLES
@@ -147,6 +148,27 @@ def test_static_files_stay_in_their_folder(send: Send, path: str) -> None:
     assert send("GET", path).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("suffix", "kind"), [("css", "text/css"), ("js", "text/javascript"), ("svg", "image/svg+xml")]
+)
+def test_static_files_have_the_type_that_browsers_insist_on(send: Send, suffix: str, kind: str) -> None:
+    for path in STATIC.glob(f"*.{suffix}"):
+        answer = send("GET", f"/static/{path.name}")
+        assert answer.headers["content-type"].startswith(kind)
+        assert answer.content == path.read_bytes()
+
+
+def test_pages_behind_a_proxy_address_everything_under_its_prefix(app: FastAPI) -> None:
+    for prefix in ("", "/qingdan"):  # proxies that take the prefix off, and those that leave it
+        text = ask(app, "GET", f"{prefix}/", root_path="/qingdan").text
+        shown = read(text)
+        links = [found.get("href") or found.get("src") or found.get("action", "") for _, found in shown.tags]
+        local = [link for link in links if link.startswith("/")]
+        assert local
+        assert all(link.startswith("/qingdan/") for link in local)
+        assert ask(app, "GET", f"{prefix}/static/page.css", root_path="/qingdan").status_code == 200
+
+
 def test_lists_are_never_taken_from_an_address(send: Send) -> None:
     shown = read(send("GET", "/?setlinfo.psn_name=x&sample=errors").text)
     assert shown.values["setlinfo.psn_name"] == ""
@@ -170,8 +192,8 @@ def test_an_unknown_rule_is_said_in_a_page(send: Send) -> None:
     assert "没有这条规则" in answer.text
 
 
-def test_a_browser_gets_problems_as_a_page_and_a_program_as_json(app: object, send: Send) -> None:
-    service = app.state.service  # type: ignore[attr-defined]
+def test_a_browser_gets_problems_as_a_page_and_a_program_as_json(app: FastAPI, send: Send) -> None:
+    service = app.state.service
     checker, service.checker, service.faults = service.checker, None, ("缺少数据包",)
     try:
         page = send("GET", "/", headers={"accept": "text/html"})

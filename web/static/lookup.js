@@ -46,7 +46,7 @@ function candidate(hit, index) {
   item.setAttribute("aria-selected", "false");
   const flag = hit.grey ? piece("span", "灰码，不可用于清单", "flag grey") : piece("span", hit.kind ?? "", hit.kind ? "flag" : "");
   item.append(piece("code", hit.code), piece("span", hit.name), flag);
-  if (hit.matched && hit.matched !== hit.name) item.append(piece("span", `${hit.explanation}：${hit.matched}`, "reason"));
+  if (hit.matched && hit.matched !== hit.name) item.append(piece("span", hit.explanation, "reason"));
   return item;
 }
 
