@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast, get_args
@@ -30,7 +30,7 @@ class CompiledRule:
 
     rule: Rule
     severity: Severity
-    hits: Callable[[Facts], Iterator[Hit]]
+    hits: Callable[[Facts], Iterable[Hit]]
     message: Template
     advice: Template
     condition: Condition | None = None
@@ -39,7 +39,7 @@ class CompiledRule:
     codes: frozenset[tuple[str, str]] | None = None
     allowed: frozenset[str | None] = frozenset()
     missing: tuple[Term, ...] = ()
-    call: Callable[..., Iterator[Hit]] | None = None
+    call: Callable[..., Iterable[Hit]] | None = None
     domains: tuple[tuple[str, str, frozenset[str | None]], ...] = ()
     only: tuple[str, frozenset[Any]] | None = None
 
@@ -53,7 +53,7 @@ class CompiledRule:
         call = self.call
 
         def judge(facts: Facts, row: Any, index: int) -> bool:
-            return call is not None and next(call(facts, node, index, row), None) is not None
+            return call is not None and next(iter(call(facts, node, index, row)), None) is not None
 
         return judge
 
@@ -143,7 +143,7 @@ def _given(compilation: Compilation, when: Mapping[str, Any]) -> dict[str, Any]:
 
 def _compile_check(
     compilation: Compilation, when: Mapping[str, Any]
-) -> tuple[Callable[..., Iterator[Hit]], Predicate, frozenset[tuple[str, str]] | None]:
+) -> tuple[Callable[..., Iterable[Hit]], Predicate, frozenset[tuple[str, str]] | None]:
     at = ["when", "check"]
     if len(when) != 1:
         raise CompileError(["when"], "check 只能单独使用")
@@ -173,8 +173,8 @@ def _compile_check(
 
 
 def _walk_nodes(
-    nodes: tuple[str, ...], call: Callable[..., Iterator[Hit]]
-) -> Callable[[Facts], Iterator[Hit]]:
+    nodes: tuple[str, ...], call: Callable[..., Iterable[Hit]]
+) -> Callable[[Facts], Iterable[Hit]]:
     """Every hit of a row predicate."""
 
     def hits(facts: Facts) -> Iterator[Hit]:
@@ -205,7 +205,7 @@ def _target(compilation: Compilation) -> tuple[str, str]:
     return term.node, term.wire
 
 
-def _walk(rule: Rule, condition: Condition, target: tuple[str, str]) -> Callable[[Facts], Iterator[Hit]]:
+def _walk(rule: Rule, condition: Condition, target: tuple[str, str]) -> Callable[[Facts], Iterable[Hit]]:
     node, wire = target
     walk = row_walk(rule.scope)
     of_row = node == NODE_OF_SCOPE.get(rule.scope, rule.scope) and node != "setlinfo"

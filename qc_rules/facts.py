@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Generic, TypeVar, overload
 
+from msgspec.structs import astuple
+
 from models.grouping import GroupResult
 from models.settlement_list import FIELDS, NODE_ATTRIBUTES, NODE_LABELS
 from models.wire import Received
@@ -300,6 +302,11 @@ class Facts:
     # --- money
 
     @_Lazy
+    def charge_columns(self) -> Sequence[tuple[Any, ...]]:
+        """The columns of iteminfo: category, then amount, class A, class B, own pay and other, yuan."""
+        return list(zip(*map(astuple, self.list.charges), strict=True)) or [()] * 6
+
+    @_Lazy
     def charges_fen(self) -> int | None:
         """Sum of the charges, fen; None without charges or when one has no amount."""
         amounts = [row.amount_yuan for row in self.list.charges]
@@ -321,12 +328,16 @@ class Facts:
         )
 
     @_Lazy
-    def charge_fen(self) -> Mapping[str, int]:
-        """Charges by category code (01 … 14), fen; rows of the same category together."""
-        found: dict[str, int] = {}
-        for row in self.list.charges:
-            if row.category is not None and row.amount_yuan is not None:
-                found[row.category] = found.get(row.category, 0) + to_fen(row.amount_yuan)
+    def charge_yuan(self) -> Mapping[str, float]:
+        """Charges by category code (01 … 14), yuan; rows of the same category together."""
+        categories, amounts = self.charge_columns[:2]
+        found = dict(zip(categories, amounts, strict=True))
+        if len(found) == len(categories) and None not in found and None not in amounts:
+            return found
+        found = {}
+        for category, amount in zip(categories, amounts, strict=True):
+            if category is not None and amount is not None:
+                found[category] = found.get(category, 0.0) + amount
         return found
 
     # --- places

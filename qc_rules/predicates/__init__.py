@@ -1,14 +1,15 @@
 """Python predicates: what the operators of a rule file cannot say, by name, one module a family.
 
-A predicate takes the facts and the parameters of the rule as keyword arguments, and yields a ``Hit``
-for every place where the rule fires. It is silent where the list does not allow to know.
+A predicate takes the facts and the parameters of the rule as keyword arguments, and gives a ``Hit``
+for every place where the rule fires: an iterator, or () at once where that is cheap to tell. It is
+silent where the list does not allow to know.
 """
 
 from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
@@ -51,7 +52,7 @@ MEMORABLE: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Fields that repeat from list to list: what rules say of them is worth remembering."""
 
-Function = Callable[..., Iterator[Hit]]
+Function = Callable[..., Iterable[Hit]]
 Domains = Callable[[Reference, Mapping[str, Any]], Iterable[tuple[str, str, Iterable[str]]]]
 Codes = Callable[[Reference, Mapping[str, Any]], Iterable[tuple[str, str]]]
 

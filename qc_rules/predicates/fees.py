@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from operator import sub
 
 from qc_rules.facts import Facts, to_fen
 from qc_rules.predicates import Hit, predicate
@@ -11,29 +12,59 @@ CATEGORIES = frozenset(f"{number:02d}" for number in range(1, 15))
 """医疗收费项目 01–14, the columns of the 医疗住院收费票据."""
 BED, TREATMENT, SURGERY, NURSING = "01", "05", "06", "07"
 DECOCTION_PIECES, PATENT_MEDICINE, OTHER = "10", "11", "14"
-TOLERANCE_YUAN = 0.005
-"""Half a fen: less is the rounding of decimal fractions."""
+LESS_THAN_A_FEN = 0.004
+"""Yuan: what decimal fractions may be off in binary; amounts closer than this are the same."""
+
+
+def _total_yuan(facts: Facts) -> float | None:
+    """医疗费总额, yuan: as sent, else the sum of the charges; None when one is not known."""
+    sent = facts.stay.total_fee_yuan
+    if sent is not None:
+        return sent
+    amounts = facts.charge_columns[1]
+    return None if not amounts or None in amounts else sum(amounts)
 
 
 def _known_charges(facts: Facts) -> bool:
     """Whether every charge has an amount and one of the fourteen categories."""
-    charges = facts.list.charges
-    return bool(charges) and all(
-        row.amount_yuan is not None and row.category in CATEGORIES for row in charges
-    )
+    categories, amounts = facts.charge_columns[:2]
+    return bool(amounts) and None not in amounts and CATEGORIES.issuperset(categories)
 
 
 @predicate(needs=("iteminfo",))
-def charge_parts_differ(facts: Facts) -> Iterator[Hit]:
+def charges_differ_from_total(facts: Facts) -> Iterable[Hit]:
+    """The charges do not add up to the total fee, where both are known."""
+    total, amounts = facts.stay.total_fee_yuan, facts.charge_columns[1]
+    if total is None or None in amounts or abs(sum(amounts) - total) < LESS_THAN_A_FEN:
+        return ()
+    if facts.charges_fen == to_fen(total):
+        return ()
+    return (Hit("setlinfo", wire="medfee_sumamt"),)
+
+
+@predicate(needs=("iteminfo",))
+def charge_parts_differ(facts: Facts) -> Iterable[Hit]:
     """A charge is not the sum of class A, class B, own pay and other."""
+    _, rest, *parts = facts.charge_columns
+    try:
+        for part in parts:
+            rest = tuple(map(sub, rest, part))
+        if min(rest) > -LESS_THAN_A_FEN and max(rest) < LESS_THAN_A_FEN:
+            return ()
+    except TypeError:
+        pass  # an amount is missing somewhere: look row by row
+    return _wrong_parts(facts)
+
+
+def _wrong_parts(facts: Facts) -> Iterator[Hit]:
     for index, row in enumerate(facts.list.charges):
         whole = row.amount_yuan
         parts = (row.class_a_yuan, row.class_b_yuan, row.own_pay_yuan, row.other_yuan)
         if whole is None or None in parts:
             continue
-        total = sum(part for part in parts if part is not None)
-        if abs(whole - total) > TOLERANCE_YUAN:
-            yield Hit("iteminfo", index, "amt", values={"sum": to_fen(total)})
+        total = sum(to_fen(part) for part in parts if part is not None)
+        if to_fen(whole) != total:
+            yield Hit("iteminfo", index, "amt", values={"sum": total})
 
 
 _AMOUNTS = (
@@ -46,78 +77,90 @@ _AMOUNTS = (
 
 
 @predicate(needs=("iteminfo",))
-def negative_charges(facts: Facts) -> Iterator[Hit]:
+def negative_charges(facts: Facts) -> Iterable[Hit]:
     """An amount of a charge is negative: the first such amount of each row."""
+    _, *columns = facts.charge_columns
+    try:
+        if min(map(min, columns)) >= 0:
+            return ()
+    except TypeError:
+        pass  # an amount is missing somewhere: look row by row
+    return _negative(facts)
+
+
+def _negative(facts: Facts) -> Iterator[Hit]:
     for index, row in enumerate(facts.list.charges):
-        if (
-            (row.amount_yuan or 0) < 0
-            or (row.class_a_yuan or 0) < 0
-            or (row.class_b_yuan or 0) < 0
-            or (row.own_pay_yuan or 0) < 0
-            or (row.other_yuan or 0) < 0
-        ):
-            for wire, attribute in _AMOUNTS:
-                if (getattr(row, attribute) or 0) < 0:
-                    yield Hit("iteminfo", index, wire)
-                    break
+        for wire, attribute in _AMOUNTS:
+            if (getattr(row, attribute) or 0) < 0:
+                yield Hit("iteminfo", index, wire)
+                break
 
 
 @predicate()
-def payments_disagree(facts: Facts, *, account_funds: tuple[str, ...], tolerance_fen: int) -> Iterator[Hit]:
+def payments_disagree(facts: Facts, *, account_funds: tuple[str, ...], tolerance_fen: int) -> Iterable[Hit]:
     """Funds and the patient's shares do not make the total, or account and cash not the patient's part.
 
     ``account_funds``: fund types that are the personal account, already within the patient's part.
     """
     stay = facts.stay
     if stay.self_pay_yuan is None or stay.own_pay_yuan is None:
-        return
-    patient = to_fen(stay.self_pay_yuan) + to_fen(stay.own_pay_yuan)
-    funds = facts.list.fund_payments
-    if funds and facts.total_fen is not None and all(row.amount_yuan is not None for row in funds):
-        paid = sum(
-            to_fen(row.amount_yuan)
-            for row in funds
-            if row.amount_yuan is not None and row.fund_type not in account_funds
+        return ()
+    return _unbalanced(facts, stay.self_pay_yuan, stay.own_pay_yuan, account_funds, tolerance_fen)
+
+
+def _unbalanced(
+    facts: Facts, self_pay: float, own_pay: float, account_funds: tuple[str, ...], tolerance_fen: int
+) -> Iterator[Hit]:
+    stay, funds, total = facts.stay, facts.list.fund_payments, _total_yuan(facts)
+    patient, tolerance = self_pay + own_pay, tolerance_fen / 100 + LESS_THAN_A_FEN
+    paid: float | None = 0.0 if funds else None
+    for row in funds:
+        if row.amount_yuan is None:
+            paid = None
+            break
+        if row.fund_type not in account_funds:
+            paid = (paid or 0.0) + row.amount_yuan
+    if paid is not None and total is not None and abs(total - paid - patient) > tolerance:
+        reason = (
+            f"基金支付合计 {paid:.2f} 元 + 个人自付 {self_pay:.2f} 元 + 个人自费 {own_pay:.2f} 元"
+            f" = {paid + patient:.2f} 元，与医疗费总额 {total:.2f} 元不等"
         )
-        if abs(facts.total_fen - paid - patient) > tolerance_fen:
-            reason = (
-                f"基金支付合计 {paid / 100:.2f} 元 + 个人自付 {stay.self_pay_yuan:.2f} 元"
-                f" + 个人自费 {stay.own_pay_yuan:.2f} 元 = {(paid + patient) / 100:.2f} 元，"
-                f"与医疗费总额 {facts.total_fen / 100:.2f} 元不等"
-            )
-            yield Hit("setlinfo", wire="psn_selfpay", values={"reason": reason})
+        yield Hit("setlinfo", wire="psn_selfpay", values={"reason": reason})
     if stay.account_pay_yuan is None or stay.cash_pay_yuan is None:
         return
-    settled = to_fen(stay.account_pay_yuan) + to_fen(stay.cash_pay_yuan)
-    if abs(settled - patient) > tolerance_fen:
+    settled = stay.account_pay_yuan + stay.cash_pay_yuan
+    if abs(settled - patient) > tolerance:
         reason = (
             f"个人账户支出 {stay.account_pay_yuan:.2f} 元 + 个人现金支付 {stay.cash_pay_yuan:.2f} 元"
-            f" = {settled / 100:.2f} 元，与个人自付、自费合计 {patient / 100:.2f} 元不等"
+            f" = {settled:.2f} 元，与个人自付、自费合计 {patient:.2f} 元不等"
         )
         yield Hit("setlinfo", wire="psn_cashpay", values={"reason": reason})
 
 
 @predicate()
-def share_above_total(facts: Facts) -> Iterator[Hit]:
+def share_above_total(facts: Facts) -> Iterable[Hit]:
     """What the patient pays of one kind is more than the whole fee."""
     stay = facts.stay
-    self_pay, own_pay = stay.self_pay_yuan, stay.own_pay_yuan
-    if self_pay is None and own_pay is None:
-        return
-    total = facts.total_fen
-    if total is None:
-        return
-    for wire, yuan in (("psn_selfpay", self_pay), ("psn_ownpay", own_pay)):
-        if yuan is not None and to_fen(yuan) > total:
-            yield Hit("setlinfo", wire=wire)
+    shares = (("psn_selfpay", stay.self_pay_yuan), ("psn_ownpay", stay.own_pay_yuan))
+    largest = max(stay.self_pay_yuan or 0, stay.own_pay_yuan or 0)
+    if largest <= 0:
+        return ()
+    total = _total_yuan(facts)
+    if total is None or largest < total + LESS_THAN_A_FEN:
+        return ()
+    return [Hit("setlinfo", wire=wire) for wire, yuan in shares if yuan and yuan > total + LESS_THAN_A_FEN]
 
 
 @predicate(needs=("iteminfo",))
-def repeated_charges(facts: Facts) -> Iterator[Hit]:
+def repeated_charges(facts: Facts) -> Iterable[Hit]:
     """A category of charges stands in a second row."""
-    categories = [row.category for row in facts.list.charges]
+    categories = facts.charge_columns[0]
     if len(set(categories)) == len(categories):
-        return
+        return ()
+    return _repeated(categories)
+
+
+def _repeated(categories: Iterable[str | None]) -> Iterator[Hit]:
     first: dict[str, int] = {}
     for index, category in enumerate(categories):
         if category is None:
@@ -129,62 +172,61 @@ def repeated_charges(facts: Facts) -> Iterator[Hit]:
 
 
 @predicate(needs=("iteminfo",))
-def no_bed_or_nursing_charge(facts: Facts, *, more_than_days: int) -> Iterator[Hit]:
+def no_bed_or_nursing_charge(facts: Facts, *, more_than_days: int) -> Iterable[Hit]:
     """A stay of several days without a charge for the bed or for nursing."""
-    charges = facts.charge_fen
-    missing = [
-        f"{category}（{name}）"
-        for category, name in ((BED, "床位费"), (NURSING, "护理费"))
-        if not charges.get(category)
-    ]
-    if missing and (facts.stay_days or 0) > more_than_days and _known_charges(facts):
-        yield Hit("iteminfo", values={"missing": "、".join(missing)})
+    charges = facts.charge_yuan
+    if charges.get(BED) and charges.get(NURSING):
+        return ()
+    if (facts.stay_days or 0) <= more_than_days or not _known_charges(facts):
+        return ()
+    names = ((BED, "床位费"), (NURSING, "护理费"))
+    missing = [f"{category}（{name}）" for category, name in names if not charges.get(category)]
+    return (Hit("iteminfo", values={"missing": "、".join(missing)}),)
 
 
 @predicate(needs=("iteminfo",))
-def surgical_charge_without_procedure(facts: Facts) -> Iterator[Hit]:
+def surgical_charge_without_procedure(facts: Facts) -> Iterable[Hit]:
     """A charge for surgery, and no procedure at all."""
     if facts.list.procedures:
-        return
-    amount = facts.charge_fen.get(SURGERY, 0)
-    if amount > 0 and not any(path.startswith("oprninfo") for path in facts.malformed):
-        yield Hit("oprninfo", values={"amount": amount})
+        return ()
+    amount = facts.charge_yuan.get(SURGERY, 0)
+    if amount <= 0 or any(path.startswith("oprninfo") for path in facts.malformed):
+        return ()
+    return (Hit("oprninfo", values={"amount": to_fen(amount)}),)
 
 
 @predicate(needs=("oprninfo",))
-def surgery_without_charge(facts: Facts, *, kinds: tuple[str, ...]) -> Iterator[Hit]:
+def surgery_without_charge(facts: Facts, *, kinds: tuple[str, ...]) -> Iterable[Hit]:
     """A procedure of one of ``kinds``, and no charge for surgery: the first such procedure."""
-    if not facts.list.charges or facts.charge_fen.get(SURGERY):
-        return
+    if not facts.list.charges or facts.charge_yuan.get(SURGERY):
+        return ()
     for index, code in enumerate(facts.procedure_codes):
         if code is not None and code.kind in kinds:
-            if _known_charges(facts):
-                yield Hit("oprninfo", index, "oprn_oprt_code", values={"kind": code.kind})
-            return
+            hit = Hit("oprninfo", index, "oprn_oprt_code", values={"kind": code.kind})
+            return (hit,) if _known_charges(facts) else ()
+    return ()
 
 
 @predicate(needs=("iteminfo",))
 def tcm_without_charges(
     facts: Facts, *, treatment_types: tuple[str, ...], more_than_days: int
-) -> Iterator[Hit]:
+) -> Iterable[Hit]:
     """Traditional treatment over several days, with no charge that could hold it."""
     if facts.stay.treatment_type not in treatment_types or (facts.stay_days or 0) <= more_than_days:
-        return
-    charges = facts.charge_fen
-    if _known_charges(facts) and not any(
-        charges.get(category) for category in (TREATMENT, DECOCTION_PIECES, PATENT_MEDICINE)
-    ):
-        yield Hit("setlinfo", wire="trt_type")
+        return ()
+    charges = facts.charge_yuan
+    if any(charges.get(category) for category in (TREATMENT, DECOCTION_PIECES, PATENT_MEDICINE)):
+        return ()
+    return (Hit("setlinfo", wire="trt_type"),) if _known_charges(facts) else ()
 
 
 @predicate(needs=("iteminfo",))
-def other_charges_too_large(facts: Facts, *, percent: float) -> Iterator[Hit]:
+def other_charges_too_large(facts: Facts, *, percent: float) -> Iterable[Hit]:
     """其他费 makes up more than ``percent`` of the fee, or is not below it."""
-    other = facts.charge_fen.get(OTHER)
-    total = facts.total_fen
-    if not other or other <= 0 or not total or total <= 0:
-        return
-    share = other * 100 / total
-    if share > percent or other >= total:
-        index = next(i for i, row in enumerate(facts.list.charges) if row.category == OTHER)
-        yield Hit("iteminfo", index, "amt", values={"share": round(share, 1), "other": other})
+    other = facts.charge_yuan.get(OTHER)
+    total = _total_yuan(facts) if other and other > 0 else None
+    if not other or not total or total <= 0 or (other * 100 <= percent * total and other < total):
+        return ()
+    index = facts.charge_columns[0].index(OTHER)
+    values = {"share": round(other * 100 / total, 1), "other": to_fen(other)}
+    return (Hit("iteminfo", index, "amt", values=values),)

@@ -57,7 +57,7 @@ def years_of_age_differ(facts: Facts) -> Iterator[Hit]:
         yield Hit("setlinfo", wire="age", values={"years": years})
 
 
-@predicate()
+@predicate(fields=("nwb_age",))
 def days_of_age_differ(facts: Facts) -> Iterator[Hit]:
     """nwb_age is not the days from birth to admission, or not within the first year."""
     sent = facts.stay.newborn_age_days
@@ -224,7 +224,7 @@ def _longer(node: str, index: int, wire: str, minutes: int, longest: int) -> Hit
 _DURATIONS = {wire: info.attribute for wire, info in FIELDS["setlinfo"].items() if info.kind == "duration"}
 
 
-@predicate()
+@predicate(fields=("vent_used_dura", "pwcry_afadm_coma_dura"))
 def longer_than_stay(facts: Facts, *, field: str) -> Iterator[Hit]:
     """A duration of setlinfo is longer than the stay."""
     minutes = getattr(facts.stay, _DURATIONS[field])
@@ -359,18 +359,17 @@ _ARROWS = re.compile(r"\s*(?:→|->|＞|>|，|,|、|;|；|\|)\s*")
 _DEPARTMENT = re.compile(r"[A-Z]\d{2}(?:\.\d{2}){0,3}", re.ASCII)
 
 
-@predicate()
+@predicate(fields=("refldept_dept",))
 def transfer_ends_elsewhere(facts: Facts) -> Iterator[Hit]:
-    """Admitted to and discharged from the same department, though the last transfer led to another."""
-    transfers = facts.stay.transfer_departments
-    if not transfers:
-        return
-    first, last = facts.stay.admission_department, facts.stay.discharge_department
-    if first is None or first != last:
+    """The last transfer led to another department than the one the patient was discharged from."""
+    transfers, last = facts.stay.transfer_departments, facts.stay.discharge_department
+    if not transfers or last is None:
         return
     reached = _ARROWS.split(transfers.strip())[-1].strip()
-    # Only national codes can be compared: hospitals also send names of wards.
-    if reached != last and _DEPARTMENT.fullmatch(reached) and _DEPARTMENT.fullmatch(last):
+    # Only national codes can be compared: hospitals also send names of wards. A03 may stand for A03.04.
+    if not _DEPARTMENT.fullmatch(reached) or not _DEPARTMENT.fullmatch(last):
+        return
+    if not reached.startswith(last) and not last.startswith(reached):
         yield Hit("setlinfo", wire="refldept_dept", values={"reached": reached})
 
 

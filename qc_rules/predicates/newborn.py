@@ -123,7 +123,7 @@ def weight_outside_band(facts: Facts, *, bands: tuple[str, ...]) -> Iterator[Hit
             yield Hit("diseinfo", index, "diag_code", values={"weight": list(weights)})
 
 
-@predicate()
+@predicate(fields=("nwb_adm_type",))
 def admission_type_against_preterm(facts: Facts, *, preterm: tuple[str, ...]) -> Iterator[Hit]:
     """早产儿 without a diagnosis of prematurity, or 正常新生儿 with one."""
     kind = facts.stay.newborn_admission_type
@@ -138,16 +138,23 @@ def admission_type_against_preterm(facts: Facts, *, preterm: tuple[str, ...]) ->
         yield Hit("setlinfo", wire="nwb_adm_type", values={"reason": reason})
 
 
-@predicate()
-def weight_without_birth(facts: Facts, *, mothers: tuple[str, ...]) -> Iterator[Hit]:
-    """A newborn's weight for a patient who is neither a newborn nor a mother (codes of ``mothers``)."""
+@predicate(fields=("nwb_bir_wt", "nwb_adm_wt", "mul_nwb_bir_wt", "mul_nwb_adm_wt"))
+def weight_without_birth(
+    facts: Facts, *, mothers: tuple[str, ...], deliveries: tuple[str, ...]
+) -> Iterator[Hit]:
+    """A newborn's weight for a patient who is neither a newborn nor gave birth in this stay.
+
+    ``mothers`` and ``deliveries``: prefixes of the diagnoses and procedures of a delivery.
+    """
     stay = facts.stay
     if not (
         stay.birth_weight or stay.admission_weight or stay.multiple_birth_weights
         or stay.multiple_admission_weights
     ):  # fmt: skip
         return
-    if facts.newborn is not False or facts.diagnoses_starting(mothers):
+    if facts.newborn is not False:
+        return
+    if facts.diagnoses_starting(mothers) or facts.procedures_starting(deliveries):
         return
     for wire in ("nwb_bir_wt", "nwb_adm_wt", "mul_nwb_bir_wt", "mul_nwb_adm_wt"):
         weights = getattr(stay, FIELDS["setlinfo"][wire].attribute)
