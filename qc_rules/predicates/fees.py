@@ -121,20 +121,16 @@ def _unbalanced(
         if row.fund_type not in account_funds:
             paid = (paid or 0.0) + row.amount_yuan
     if paid is not None and total is not None and abs(total - paid - patient) > tolerance:
-        reason = (
-            f"基金支付合计 {paid:.2f} 元 + 个人自付 {self_pay:.2f} 元 + 个人自费 {own_pay:.2f} 元"
-            f" = {paid + patient:.2f} 元，与医疗费总额 {total:.2f} 元不等"
-        )
-        yield Hit("setlinfo", wire="psn_selfpay", values={"reason": reason})
+        parts = f"基金支付合计 {paid:.2f} 元 + 个人自付 {self_pay:.2f} 元 + 个人自费 {own_pay:.2f} 元"
+        values = {"parts": parts, "sum": f"{paid + patient:.2f}", "whole": f"医疗费总额 {total:.2f} 元"}
+        yield Hit("setlinfo", wire="psn_selfpay", values=values)
     if stay.account_pay_yuan is None or stay.cash_pay_yuan is None:
         return
     settled = stay.account_pay_yuan + stay.cash_pay_yuan
     if abs(settled - patient) > tolerance:
-        reason = (
-            f"个人账户支出 {stay.account_pay_yuan:.2f} 元 + 个人现金支付 {stay.cash_pay_yuan:.2f} 元"
-            f" = {settled:.2f} 元，与个人自付、自费合计 {patient:.2f} 元不等"
-        )
-        yield Hit("setlinfo", wire="psn_cashpay", values={"reason": reason})
+        parts = f"个人账户支出 {stay.account_pay_yuan:.2f} 元 + 个人现金支付 {stay.cash_pay_yuan:.2f} 元"
+        values = {"parts": parts, "sum": f"{settled:.2f}", "whole": f"个人自付、自费合计 {patient:.2f} 元"}
+        yield Hit("setlinfo", wire="psn_cashpay", values=values)
 
 
 @predicate()
