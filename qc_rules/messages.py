@@ -71,6 +71,8 @@ def _part(rule: Compilation, name: str, style: str, at: Location) -> Part:
     get = term.get
 
     def fill(filling: Filling) -> str:
+        if filling.row is None and term.node not in ("", "setlinfo"):
+            return NOTHING  # the finding points to another node: no row of the rule's own is at hand
         value = get(filling.facts, filling.row, filling.index)
         if value is None and term.source == "field":
             index = -1 if term.node == "setlinfo" else filling.index

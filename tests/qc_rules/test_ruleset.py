@@ -208,3 +208,23 @@ def test_an_unconfirmed_domain_never_blocks(rules: RuleSet) -> None:
 def test_an_empty_list_is_checked(rules: RuleSet) -> None:
     found = rules.check(rules.facts(decode(b'{"setlinfo": {}}')))
     assert {"CMP-001", "CMP-049"} <= {one.rule for one in found}
+
+
+def test_an_override_of_severity_goes_before_the_setting_that_gives_it(
+    tmp_path: Path, reference: Reference
+) -> None:
+    text = "SEX-003: {severity: error, reason: 本院要求}\n"
+    rules = _load(_pack(tmp_path / "p", text, parameters='male_o_code = "info"'), reference)
+    assert rules.severity("SEX-003") == "error"
+
+
+def test_a_finding_that_points_to_another_node_than_the_row_has_a_message(
+    tmp_path: Path, reference: Reference
+) -> None:
+    rule = RULE.replace("severity: warn", "severity: warn\nscope: principal_diagnosis\nat: setlinfo.medcasno")
+    rule = rule.replace("{value}", "{value}，诊断 {diag_code}")
+    rules = _load(_pack(tmp_path / "p", rule=rule), reference)
+    found = [
+        one for one in run(rules, Example(change={"setlinfo.medcasno": "1234"})) if one.rule == "LOC-001"
+    ]
+    assert [one.message for one in found] == ["“病案号”为 1234，诊断 （空）"]
