@@ -223,6 +223,7 @@ def build_catalogue(
     pack_id: Annotated[str, typer.Option("--id", help="目录的数据包编号。")] = "dip-local",
     name: Annotated[str, typer.Option(help="目录名称。")] = "本地 DIP 病种目录",
     publisher: Annotated[str, typer.Option(help="编制单位。")] = "本院",
+    document: Annotated[str, typer.Option(help="依据的文件或说明。")] = "由历史病例生成",
     version: Annotated[str, typer.Option(help="版本号；不写为最后一年的年份。")] = "",
     effective_from: Annotated[str, typer.Option("--from", help="适用的最早出院日期，如 2026-01-01。")] = "",
     to_folder: Annotated[
@@ -254,7 +255,7 @@ def build_catalogue(
         "id": pack_id,
         "name": name,
         "publisher": publisher,
-        "document": "由历史病例生成",
+        "document": document,
         "version": version or str(max(report.years)),
         "region": settings.region,
         "effective_from": starts,
