@@ -115,6 +115,11 @@ class Facts:
         return [read(row.code) for row in self.list.procedures]
 
     @_Lazy
+    def outpatient_code(self) -> CodeFacts | None:
+        """The code of the 门（急）诊 western diagnosis."""
+        return self.codes.diagnosis(self.stay.outpatient_diagnosis_code)
+
+    @_Lazy
     def western(self) -> Sequence[int]:
         """The rows of diseinfo that are western diagnoses (西医诊断)."""
         others = _NOT_WESTERN[self.interface]

@@ -131,7 +131,7 @@ class Program:
             for index, row in row_walk(scope)(facts):
                 fired.update([number for number, decide in conditions if decide(facts, row, index)])
         on_code = self._on_code
-        for codes in (facts.diagnosis_codes, facts.procedure_codes):
+        for codes in (facts.diagnosis_codes, facts.procedure_codes, (facts.outpatient_code,)):
             for code in codes:
                 if code is not None and code.rules:
                     fired.update([number for number in code.rules if number in on_code])

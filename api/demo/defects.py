@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
 from api.demo.case_mix import FEMALE, MALE, CaseMix
+from api.demo.clinical_defects import CLINICAL
 from api.demo.generator import CARE_WARD, Payload, check_digit
+from api.demo.planted import Defect, Plant
 from models.settlement_list import Minutes
-
-Plant = Callable[[Payload, Random, CaseMix], bool]
-"""Changes a list in place; False, with the list untouched, when this list gives no occasion."""
-
-
-@dataclass(frozen=True, slots=True)
-class Defect:
-    """One mistake. ``expects``: the rules that must find it; others may as well.
-
-    ``touches`` is the field that is changed. ``apart`` says that no other rule looks at that field,
-    so the mistake can stand beside any mistake in another field.
-    """
-
-    name: str
-    expects: tuple[str, ...]
-    plant: Plant
-    touches: str = ""
-    apart: bool = False
 
 
 def _info(body: Payload) -> Payload:
@@ -999,5 +982,6 @@ DEFECTS: tuple[Defect, ...] = (
     *_SEX,
     *_AGE,
     *_NEWBORN,
+    *CLINICAL,
 )
 """Every mistake that can be planted, by family of the rules that find it."""

@@ -214,12 +214,16 @@ class _Stay:
             return found
         mean = _COMPANION_MEAN.get(self.profile.pool, 0.6 + self.age / 22)
         avoided: list[str] = []
+        drawn: list[Companion] = []
         for _ in range(min(int(self.rng.expovariate(1 / mean) + 0.5), 9)):
             companion = pool.draw(self.rng)
             if self._fits(companion, found, avoided):
                 avoided.extend(companion.avoid)
                 found.append((companion.code, companion.condition))
-        return found
+                drawn.append(companion)
+        # 其他诊断的顺序: complications, then severe before mild, states at the end.
+        drawn.sort(key=lambda one: (one.condition != "4", one.code.code.startswith("Z"), -one.severity))
+        return found[: len(found) - len(drawn)] + [(one.code, one.condition) for one in drawn]
 
     def _fits(self, companion: Companion, found: list[tuple[Code, str]], avoided: list[str]) -> bool:
         low, high = companion.age

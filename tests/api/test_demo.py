@@ -21,7 +21,7 @@ from models.pack import PackStore
 from models.report import Report
 from models.wire import decode, decode_payload
 
-FAMILIES = ("STR", "CMP", "FMT", "DIC", "LOG", "FEE", "SEX", "AGE", "NEO")
+FAMILIES = ("STR", "CMP", "FMT", "DIC", "LOG", "FEE", "SEX", "AGE", "NEO", "DX", "PDX", "OBS", "TUM", "INJ")
 SCHEME = "chs-drg-2.0"
 
 
