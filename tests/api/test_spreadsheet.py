@@ -143,11 +143,12 @@ def test_cells_become_what_json_would_carry(write: Write) -> None:
 
 
 def test_workbooks_that_are_no_template_are_refused(write: Write, tmp_path: Path) -> None:
-    for sheets, reason in (
+    refused: tuple[tuple[dict[str, list[list[Any]]], str], ...] = (
         ({"Sheet1": [["a"], [1]]}, "基本信息"),
         ({"基本信息": [["年龄"], [50]]}, "清单序号"),
         ({"基本信息": [["no", "age", "年龄"], [1, 50, 60]]}, "重复"),
-    ):
+    )
+    for sheets, reason in refused:
         with pytest.raises(DecodeError, match=reason):
             list(read_workbook(write(sheets), LIMIT))
     for content in (b"PK\x03\x04", b"", b"PK\x05\x06" + b"\0" * 18):
@@ -215,16 +216,16 @@ def test_a_report_keeps_text_as_text(tmp_path: Path) -> None:
     with ReportWorkbook(path) as book:
         book.add("a.ndjson", 7, report)
         book.add_unread("a.ndjson", 8, "=坏行")
-    book = CalamineWorkbook.from_path(path)
-    rows = book.get_sheet_by_name("问题").to_python()
+    read = CalamineWorkbook.from_path(path)
+    rows = read.get_sheet_by_name("问题").to_python()
     column = rows[0].index("值")
     assert [row[column] for row in rows[1:6]] == list(evil[:5])
-    assert len(rows[-1][column]) == 32_767
-    summary = book.get_sheet_by_name("汇总").to_python()
+    assert len(str(rows[-1][column])) == 32_767
+    summary = read.get_sheet_by_name("汇总").to_python()
     assert dict(zip(summary[0], summary[1], strict=True)) | {"清单": "=list", "错误": 7, "得分": 50} == dict(
         zip(summary[0], summary[1], strict=True)
     )
-    assert book.get_sheet_by_name("未读取").to_python()[1] == ["a.ndjson", 8, "=坏行"]
+    assert read.get_sheet_by_name("未读取").to_python()[1] == ["a.ndjson", 8, "=坏行"]
     with zipfile.ZipFile(path) as archive:
         content = b"".join(archive.read(name) for name in archive.namelist() if "worksheets" in name)
     assert b"<f>" not in content
@@ -237,11 +238,11 @@ def test_a_full_sheet_goes_on_in_the_next(tmp_path: Path, monkeypatch: pytest.Mo
     with ReportWorkbook(path) as book:
         for line in range(7):
             book.add_unread("a", line, "r")
-    book = CalamineWorkbook.from_path(path)
+    read = CalamineWorkbook.from_path(path)
     lines = [
         row[1]
-        for name in book.sheet_names
+        for name in read.sheet_names
         if name.startswith("未读取")
-        for row in book.get_sheet_by_name(name).to_python()[1:]
+        for row in read.get_sheet_by_name(name).to_python()[1:]
     ]
     assert lines == list(range(7))
