@@ -153,7 +153,10 @@ def _replaced(text: str, offsets: list[int], edits: list[tuple[int, int, str]]) 
         places += offsets[last:start]
         # Spread the replacement over what it replaces, so that a span never runs past its source.
         width = max(end - start, 1)
-        places += [offsets[start + min(i * width // max(len(replacement), 1), width - 1)] for i in range(len(replacement))]
+        places += [
+            offsets[start + min(i * width // max(len(replacement), 1), width - 1)]
+            for i in range(len(replacement))
+        ]
         last = end
     pieces.append(text[last:])
     places += offsets[last:]

@@ -82,7 +82,7 @@ class Initials:
     def of(self, text: str) -> str:
         """The initials of ``text``, one character for each of its characters."""
         unknown = {c for c in set(text) if c >= "\u3400" and c not in self.letters}
-        letters = self.letters
+        letters: dict[str, str | int | None] = dict(self.letters)
         if unknown:
             # Only a code table of another publisher has characters that ours does not list.
             from pypinyin import Style, lazy_pinyin  # noqa: PLC0415
@@ -93,7 +93,7 @@ class Initials:
             }
         for phrase, initials in self.phrases.items():
             text = text.replace(phrase, initials)
-        return text.translate(str.maketrans(dict(letters)))
+        return text.translate(str.maketrans(letters))
 
 
 class SystemSearch:
@@ -255,10 +255,8 @@ def _postings(names: Sequence[str]) -> dict[str, NDArray[np.int32]]:
     pairs = np.unique(characters << 32 | entries)
     characters, entries = pairs >> 32, (pairs & 0xFFFFFFFF).astype(np.int32)
     distinct, start = np.unique(characters, return_index=True)
-    return {
-        chr(int(character)): part
-        for character, part in zip(distinct, np.split(entries, start[1:]), strict=True)
-    }
+    parts = np.split(entries, start[1:])
+    return {chr(int(one)): part.astype(np.int32) for one, part in zip(distinct, parts, strict=True)}
 
 
 class CodeSearch:

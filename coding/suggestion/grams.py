@@ -15,7 +15,9 @@ Float = NDArray[np.float32]
 def _gram_keys(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Keys of all single characters and adjacent pairs, and the row each belongs to."""
     lengths = np.fromiter((len(text) for text in texts), dtype=np.int64, count=len(texts))
-    characters = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.int64)
+    characters = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(
+        np.int64
+    )
     rows = np.repeat(np.arange(len(texts), dtype=np.int64), lengths)
     same_row = rows[1:] == rows[:-1]
     pairs = (characters[:-1] << 21 | characters[1:])[same_row]

@@ -38,7 +38,9 @@ class Recall:
             "past_best": best,
             "past_sum": np.array([self.total.get(c, 0.0) for c in listed], dtype=np.float32),
             "past_code": np.array([self.by_code.get(int(o), 0.0) for o in owners], dtype=np.float32),
-            "past_category": np.array([self.by_category.get(codes[o][:3], 0.0) for o in owners], dtype=np.float32),
+            "past_category": np.array(
+                [self.by_category.get(codes[o][:3], 0.0) for o in owners], dtype=np.float32
+            ),
             "past_count": np.log1p(self.count[candidates]),
             "past_share": best / max(max(self.best.values(), default=0.0), 1e-6),
             "past_exact": np.array([self.exact.get(c, 0.0) for c in listed], dtype=np.float32),
@@ -62,16 +64,24 @@ class PastCodings:
     def __len__(self) -> int:
         return len(self._texts)
 
+    def count(self, name: int) -> int:
+        """How often a name was chosen."""
+        return int(self._count[name])
+
     def add(self, text: str, names: Sequence[int]) -> None:
         """Remember one more coding at once."""
         column = self.index.gram_space.vectors([text]).T
-        self._columns = sparse.csr_matrix(sparse.hstack([self._columns, column])) if self._texts else sparse.csr_matrix(column)
+        self._columns = (
+            sparse.csr_matrix(sparse.hstack([self._columns, column]))
+            if self._texts
+            else sparse.csr_matrix(column)
+        )
         self._texts.append(text)
         self._names.append(list(names))
         for name in names:
             self._count[name] += 1
 
-    def recall(self, whole: str, units: Sequence[str], left_out: int = -1) -> Recall:
+    def recall(self, units: Sequence[str], left_out: int = -1) -> Recall:
         """What was coded for the texts nearest to ``units`` (whole first); ``left_out`` is not seen."""
         best: dict[int, float] = {}
         total: dict[int, float] = {}
@@ -81,7 +91,9 @@ class PastCodings:
         codes = self.index.table.codes
         count = self._count
         if self._columns is not None:
-            near = np.asarray((self.index.gram_space.vectors(list(units)) @ self._columns).todense(), dtype=np.float32)
+            near = np.asarray(
+                (self.index.gram_space.vectors(list(units)) @ self._columns).todense(), dtype=np.float32
+            )
             if 0 <= left_out < near.shape[1]:
                 near[:, left_out] = 0
                 count = count.copy()
@@ -109,4 +121,6 @@ class PastCodings:
                     if weight > by_category.get(category, 0.0):
                         by_category[category] = weight
         ordered = sorted(total, key=lambda name: (-total[name], name))
-        return Recall(np.array(ordered, dtype=np.int64), best, total, exact, by_code, by_category, count, self.index)
+        return Recall(
+            np.array(ordered, dtype=np.int64), best, total, exact, by_code, by_category, count, self.index
+        )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import ahocorasick
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -87,8 +89,10 @@ class NameIndex:
     """Rows of ``names`` in code order, and where in it each category and subcategory begins."""
     categories: Groups
     subcategories: Groups
+    contained: ahocorasick.Automaton
     splitter: Splitter
     expander: Replacer
+    generalizer: Replacer
     alternatives: Mapping[str, tuple[str, ...]]
     terms: Terms
     tokenizer: Tokenizer
@@ -100,8 +104,8 @@ class NameIndex:
         place: dict[str, int] = {}
         shown: list[str] = []
         bearers: list[list[int]] = []
-        for spelled, name, owner in zip(terms.normalize.names(table.names), table.names, table.owner, strict=True):
-            key = compact(spelled)
+        spellings = [compact(name) for name in terms.normalize.names(table.names)]
+        for key, name, owner in zip(spellings, table.names, table.owner, strict=True):
             index = place.setdefault(key, len(shown))
             if index == len(shown):
                 shown.append(name)
@@ -111,6 +115,7 @@ class NameIndex:
         names = list(place)
         for owners in bearers:
             owners.sort(key=lambda owner: (table.grey[owner], table.codes[owner]))
+        automaton = _automaton(names, table, bearers)
         gram_space = Grams.fit(names)
         grams = gram_space.vectors(names)
         tokens = [tokenizer.tokenize(name) for name in names]
@@ -140,13 +145,15 @@ class NameIndex:
             gram_space.keys[single],
             qualifier_rows(names),
             np.array([len(name) for name in names], dtype=np.float32),
-            _flags(table, names, bearers),
+            _flags(table, spellings, names, bearers, terms=terms, automaton=automaton),
             np.array([table.grey[owners[0]] for owners in bearers]),
             order,
             Groups.build([table.codes[bearers[i][0]][:3] for i in order], order),
             Groups.build([table.codes[bearers[i][0]][:5] for i in order], order),
+            automaton,
             Splitter.build(table.system, names, terms),
             Replacer({key: values[0] for key, values in expansions.items()}),
+            Replacer(dict(terms.broader)),
             {key: values for key, values in expansions.items() if len(values) > 1},
             terms,
             tokenizer,
@@ -159,6 +166,24 @@ class NameIndex:
     def expand(self, text: str) -> str:
         """``text`` with the usual wording of every abbreviation and usage in it."""
         return self.expander.replace(text)
+
+    def names_in(self, text: str) -> list[int]:
+        """Every name that stands in ``text``, the longest first."""
+        found = {name for _, name in self.contained.iter(text)}
+        return sorted(found, key=lambda name: (-len(self.names[name]), name))
+
+    def generalize(self, text: str) -> str:
+        """``text`` with every part of the body named by what the tables group it under."""
+        return self.generalizer.replace(text)
+
+
+def _automaton(names: list[str], table: NameTable, bearers: list[list[int]]) -> ahocorasick.Automaton:
+    automaton = ahocorasick.Automaton()
+    for row, name in enumerate(names):
+        if len(name) >= 2 or table.kinds[bearers[row][0]] == MORPHOLOGY:
+            automaton.add_word(name, row)
+    automaton.make_automaton()
+    return automaton
 
 
 def with_morphology(table: NameTable, terms: Terms) -> NameTable:
@@ -176,8 +201,37 @@ def with_morphology(table: NameTable, terms: Terms) -> NameTable:
         table.kinds + (MORPHOLOGY,) * len(place),
         table.editions + (EDITIONS,) * len(place),
         table.names[:size] + titles + table.names[size:] + tuple(name for _, name in others),
-        table.owner[:size] + tuple(place.values()) + table.owner[size:] + tuple(place[code] for code, _ in others),
+        table.owner[:size]
+        + tuple(place.values())
+        + table.owner[size:]
+        + tuple(place[code] for code, _ in others),
         table.edition[:size] + ("",) * len(place) + table.edition[size:] + ("ICD-O-3",) * len(others),
+    )
+
+
+LOCAL = "本院"
+
+
+def with_local(table: NameTable, entries: Sequence[tuple[str, str]]) -> NameTable:
+    """The table and a hospital's own (code, name) pairs; a code that the table lacks is added."""
+    place = {code: index for index, code in enumerate(table.codes)}
+    new: dict[str, str] = {}
+    for code, name in entries:
+        if code not in place:
+            new.setdefault(code or name, name)
+    size = len(table.codes)
+    place |= {code: size + index for index, code in enumerate(new)}
+    aliases = [(place[code or name], name) for code, name in entries if new.get(code or name) != name]
+    return NameTable(
+        table.system,
+        table.codes + tuple(new),
+        table.titles + tuple(new.values()),
+        table.grey + (False,) * len(new),
+        table.kinds + (LOCAL,) * len(new),
+        table.editions + (0,) * len(new),
+        table.names[:size] + tuple(new.values()) + table.names[size:] + tuple(name for _, name in aliases),
+        table.owner[:size] + tuple(place[c] for c in new) + table.owner[size:] + tuple(o for o, _ in aliases),
+        table.edition[:size] + ("",) * len(new) + table.edition[size:] + (LOCAL,) * len(aliases),
     )
 
 
@@ -197,16 +251,31 @@ def qualifier_rows(texts: Sequence[str]) -> Float:
     return rows
 
 
-def _flags(table: NameTable, names: list[str], bearers: list[list[int]]) -> Float:
+def _flags(
+    table: NameTable,
+    spelled: list[str],
+    names: list[str],
+    bearers: list[list[int]],
+    *,
+    terms: Terms,
+    automaton: ahocorasick.Automaton,
+) -> Float:
     """Per name: is a title, number of its codes, names of its code, grey, morphology, vague
-    wording, editions that have it, whether an extension code, whether an unspecified one."""
+    wording, editions that have it, whether an extension code, whether an unspecified
+    one, in how many names it stands, how many usages lead to it, whether it is coded daily."""
     aliases = np.bincount(np.array(table.owner), minlength=len(table.codes))
-    size = len(table.codes)
-    titles = set(table.titles[:size])
-    rows = np.zeros((len(names), 9), dtype=np.float32)
+    rows = np.zeros((len(names), 12), dtype=np.float32)
+    spread = np.zeros(len(names), dtype=np.float32)
+    for name in names:
+        spread[list({other for _, other in automaton.iter(name)})] += 1
+    rows[:, 9] = np.log(np.maximum(spread, 1))
+    usages = Counter(compact(value) for values in terms.expansions[table.system].values() for value in values)
+    common = {compact(name) for name in terms.common[table.system]}
     for index, owners in enumerate(bearers):
+        rows[index, 10] = min(usages[names[index]], 6)
+        rows[index, 11] = names[index] in common
         first = owners[0]
-        rows[index, 0] = any(table.titles[owner] in titles and compact(table.titles[owner]).upper() == names[index] for owner in owners[:1])
+        rows[index, 0] = any(spelled[owner] == names[index] for owner in owners)
         rows[index, 1] = min(len(owners), 4)
         rows[index, 2] = min(int(aliases[first]), 6)
         rows[index, 3] = table.grey[first]
@@ -217,4 +286,3 @@ def _flags(table: NameTable, names: list[str], bearers: list[list[int]]) -> Floa
         rows[index, 8] = code[4:5] == "9"
         rows[index, 5] = any(word in names[index] for word in ("其他", "未特指", "未提及", "不可归类"))
     return rows
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,20 +18,23 @@ from coding.suggestion.split import Statement
 
 PER_UNIT = 40
 PER_STATEMENT = 100
+CONTAINED = 20
 MAXIMUM_CANDIDATES = 240
-FORMS = 3
-"""A unit is compared as written, with abbreviations and usages expanded, and without remarks."""
+FORMS = 4
+"""A unit is compared as written, with abbreviations and usages expanded, without remarks, and with
+parts of the body named more broadly."""
 
 FEATURES = (
-    "raw", "expanded", "bare", "raw_share", "expanded_share", "bare_share", "best", "best_share", "best_rank",
-    "word", "word_share", "whole", "whole_share", "whole_word",
-    "name_covered", "text_covered", "whole_name_covered", "whole_text_covered", "name_learned", "text_learned",
-    "ratio", "ratio_raw", "partial", "jaro", "common", "contained", "contained_raw", "contains", "same", "same_raw",
-    "ends_alike", "begins_alike", "name_length", "unit_length", "length_ratio", "unit_share", "level", "units",
-    "extra_qualifiers", "missing_qualifiers", "shared_qualifiers", "digits_extra", "digits_missing",
-    "is_title", "codes", "aliases", "grey", "morphology", "vague",
-    "editions", "extension", "unspecified", "category_best", "category_mean", "subcategory_best", "subcategory_mean",
-    "past_best", "past_sum", "past_code", "past_category", "past_count", "past_share", "past_exact",
+    "raw", "expanded", "bare", "broad", "broad_share", "raw_share", "expanded_share", "bare_share",
+    "best", "best_share", "best_rank", "word", "word_share", "whole", "whole_share", "whole_word",
+    "name_covered", "text_covered", "whole_name_covered", "whole_text_covered", "name_learned",
+    "text_learned", "ratio", "ratio_raw", "partial", "jaro", "common", "contained", "contained_raw",
+    "contains", "same", "same_raw", "ends_alike", "begins_alike", "name_length", "unit_length",
+    "length_ratio", "unit_share", "level", "units", "extra_qualifiers", "missing_qualifiers",
+    "shared_qualifiers", "digits_extra", "digits_missing", "is_title", "codes", "aliases", "grey",
+    "morphology", "vague", "editions", "extension", "unspecified", "spread", "usages", "common_name",
+    "category_best", "category_mean", "subcategory_best", "subcategory_mean", "past_best", "past_sum",
+    "past_code", "past_category", "past_count", "past_share", "past_exact",
 )  # fmt: skip
 COLUMN = {name: place for place, name in enumerate(FEATURES)}
 PAST = tuple(name for name in FEATURES if name.startswith("past_"))
@@ -66,27 +70,50 @@ class Matcher:
     translations: Translations
     past: PastCodings | None = None
 
-    def forms(self, text: str) -> tuple[str, str, str]:
+    def forms(self, text: str) -> tuple[str, str, str, str]:
         """The forms in which a unit is compared."""
         index = self.index
         bare = index.splitter.bare(text)
-        return compact(text), compact(index.expand(text)), compact(index.expand(bare))
+        plain = index.expand(bare)
+        return compact(text), compact(index.expand(text)), compact(plain), compact(index.generalize(plain))
 
-    def compare(self, statement: Statement, left_out: int = -1) -> Comparison:
-        """Candidates and features of ``statement``; ``left_out``: the past coding not to look at."""
+    def compare(self, statement: Statement, left_out: int = -1, hidden: Sequence[int] = ()) -> Comparison:
+        """Candidates and features of ``statement``.
+
+        While training, ``left_out`` is the past coding not to look at and ``hidden`` are names that
+        must not be offered.
+        """
         index = self.index
         units = statement.units
         forms = [form for unit in units for form in self.forms(unit.text)]
         count = len(units)
         vectors = index.gram_space.vectors(forms)
         cosines = np.asarray((vectors @ index.columns).todense(), dtype=np.float32).reshape(count, FORMS, -1)
+        cosines[:, :, list(hidden)] = 0
         expanded_forms = forms[1::FORMS]
         words = index.word_space.vectors([index.tokenizer.tokenize(form) for form in expanded_forms])
         word_cosines = np.asarray((words @ index.word_columns).todense(), dtype=np.float32)
+        word_cosines[:, list(hidden)] = 0
         best = cosines.max(axis=1)
-        recall = self.past.recall(forms[0], [forms[i * FORMS + 1] for i in range(count)], left_out) if self.past else None
+        recall = (
+            self.past.recall([forms[i * FORMS + 1] for i in range(count)], left_out) if self.past else None
+        )
         candidates = self._candidates(best, word_cosines, forms, recall)
-        return Comparison(*self._features(statement, candidates, forms, vectors, cosines, best, word_cosines, recall), recall)
+        if hidden:
+            candidates = candidates[~np.isin(candidates, hidden)]
+        return Comparison(
+            *self._features(
+                statement,
+                candidates,
+                forms,
+                vectors,
+                cosines=cosines,
+                best=best,
+                word_cosines=word_cosines,
+                recall=recall,
+            ),
+            recall,
+        )
 
     def _candidates(
         self, best: Float, word_cosines: Float, forms: Sequence[str], recall: Recall | None
@@ -105,6 +132,8 @@ class Matcher:
                         other = index.exact.get(compact(value))
                         if other is not None:
                             chosen[other] = None
+        chosen.update(dict.fromkeys(index.names_in(forms[0])[:CONTAINED]))
+        chosen.update(dict.fromkeys(index.names_in(forms[1])[:CONTAINED]))
         for unit in range(len(best)):
             size = PER_STATEMENT if unit == 0 else PER_UNIT
             chosen.update(dict.fromkeys(_top(best[unit], size)))
@@ -117,6 +146,7 @@ class Matcher:
         candidates: NDArray[np.int64],
         forms: Sequence[str],
         vectors: sparse.csr_matrix,
+        *,
         cosines: Float,
         best: Float,
         word_cosines: Float,
@@ -128,7 +158,7 @@ class Matcher:
         if not size:
             return candidates, features, np.zeros(0, dtype=np.int64)
 
-        def put(name: str, values: Float | float) -> None:
+        def put(name: str, values: Any) -> None:
             features[:, COLUMN[name]] = values
 
         row = np.arange(size)
@@ -137,7 +167,7 @@ class Matcher:
         level = np.array([unit.level for unit in statement.units], dtype=np.float32)
         unit = (near + 0.01 * level[:, None]).argmax(axis=0)
         top = np.maximum(cosines.max(axis=2), 1e-6)
-        for place, name in enumerate(("raw", "expanded", "bare")):
+        for place, name in enumerate(("raw", "expanded", "bare", "broad")):
             value = cosines[unit, place, candidates]
             put(name, value)
             put(f"{name}_share", value / top[unit, place])
@@ -156,11 +186,26 @@ class Matcher:
         put("whole_word", word_cosines[0, candidates])
         self._coverage(features, candidates, unit, vectors)
         names = [index.names[candidate] for candidate in candidates]
-        pairs = [(forms[u * FORMS + 1], forms[u * FORMS], forms[u * FORMS + 2]) for u in unit.tolist()]
+        pairs = [
+            (forms[u * FORMS + 1], forms[u * FORMS], forms[u * FORMS + 2], forms[u * FORMS + 3])
+            for u in unit.tolist()
+        ]
         self._fuzzy(features, names, forms, unit)
-        put("contained", [name in pair[1] or name in pair[0] or name in pair[2] for name, pair in zip(names, pairs, strict=True)])
+        put(
+            "contained",
+            [
+                name in pair[1] or name in pair[0] or name in pair[2] or name in pair[3]
+                for name, pair in zip(names, pairs, strict=True)
+            ],
+        )
         put("contained_raw", [name in pair[1] for name, pair in zip(names, pairs, strict=True)])
-        put("contains", [pair[1] in name or pair[0] in name or pair[2] in name for name, pair in zip(names, pairs, strict=True)])
+        put(
+            "contains",
+            [
+                pair[1] in name or pair[0] in name or pair[2] in name
+                for name, pair in zip(names, pairs, strict=True)
+            ],
+        )
         put("same", [name in pair for name, pair in zip(names, pairs, strict=True)])
         put("same_raw", [name == pair[1] for name, pair in zip(names, pairs, strict=True)])
         put("ends_alike", [name[-2:] == pair[0][-2:] for name, pair in zip(names, pairs, strict=True)])
@@ -173,14 +218,18 @@ class Matcher:
         put("level", level[unit])
         put("units", count)
         self._qualifiers(features, candidates, names, forms, unit)
-        features[:, COLUMN["is_title"] : COLUMN["unspecified"] + 1] = index.flags[candidates]
+        features[:, COLUMN["is_title"] : COLUMN["common_name"] + 1] = index.flags[candidates]
         self._neighbourhood(features, candidates, best[0])
         if recall is not None:
             self._remember(features, candidates, recall)
         return candidates, features, unit
 
     def _coverage(
-        self, features: Float, candidates: NDArray[np.int64], unit: NDArray[np.int64], vectors: sparse.csr_matrix
+        self,
+        features: Float,
+        candidates: NDArray[np.int64],
+        unit: NDArray[np.int64],
+        vectors: sparse.csr_matrix,
     ) -> None:
         """Idf-weighted share of the name's characters that the text has, and the other way round."""
         index = self.index
@@ -221,9 +270,9 @@ class Matcher:
         used = np.unique(unit)
         for each in used.tolist():
             mine = np.flatnonzero(unit == each)
-            chosen = [names[i] for i in mine]
-            raw, expanded, bare = forms[each * FORMS : each * FORMS + FORMS]
-            table = process.cdist([raw, expanded, bare], chosen, scorer=fuzz.ratio, dtype=np.float32)
+            chosen = [names[i] for i in mine.tolist()]
+            raw, expanded, bare, broad = forms[each * FORMS : each * FORMS + FORMS]
+            table = process.cdist([raw, expanded, bare, broad], chosen, scorer=fuzz.ratio, dtype=np.float32)
             features[mine, COLUMN["ratio"]] = table.max(axis=0) / 100
             features[mine, COLUMN["ratio_raw"]] = table[0] / 100
             for name, scorer, scale in (
@@ -243,8 +292,8 @@ class Matcher:
         unit: NDArray[np.int64],
     ) -> None:
         of_names = self.index.qualifiers[candidates]
-        both = [raw + "\n" + expanded for raw, expanded in zip(forms[::FORMS], forms[1::FORMS], strict=True)]
-        of_text = np.array([qualifier_rows([text.replace("\n", "|")])[0] for text in both])[unit]
+        both = [f"{raw}|{expanded}" for raw, expanded in zip(forms[::FORMS], forms[1::FORMS], strict=True)]
+        of_text = qualifier_rows(both)[unit]
         features[:, COLUMN["extra_qualifiers"]] = (of_names * (1 - of_text)).sum(axis=1)
         features[:, COLUMN["missing_qualifiers"]] = (of_text * (1 - of_names)).sum(axis=1)
         features[:, COLUMN["shared_qualifiers"]] = (of_names * of_text).sum(axis=1)
@@ -262,10 +311,6 @@ class Matcher:
 
 def _top(values: Float, size: int) -> list[int]:
     """The places of the ``size`` largest positive values, largest first, ties in order."""
-    if len(values) > size:
-        # The cut is by value, so that equal values stay or go together and the order is stable.
-        chosen = np.argpartition(-values, size)[:size]
-    else:
-        chosen = np.arange(len(values))
+    chosen = np.argpartition(-values, size)[:size] if len(values) > size else np.arange(len(values))
     chosen = chosen[values[chosen] > 0]
     return [int(i) for i in chosen[np.lexsort((chosen, -values[chosen]))]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from coding.names import System
@@ -25,7 +26,9 @@ _STRONG = re.compile(
     r"|(?:(?<=^)|(?<=[\s;。,、)]))\(?\d{1,2}\)?[.、)](?!\d)\s*"
     r"|(?<=[^\d\s.])\d{1,2}[、)](?=\D)"
 )
-_MEDIUM = re.compile(r"[,、+&|\s:?]+|(?<![A-Z\d])/|/(?![A-Z\d])|(?<=[^\d])\.(?=\D)|(?<=[^A-Z0-9])-{1,}(?=[^A-Z0-9])|[\[\]\"']+")
+_MEDIUM = re.compile(
+    r"[,、+&|\s:?]+|(?<![A-Z\d])/|/(?![A-Z\d])|(?<=[^\d])\.(?=\D)|(?<=[^A-Z0-9])-{1,}(?=[^A-Z0-9])|[\[\]\"']+"
+)
 _WEAK = re.compile(r"(?:并发|合并|伴有|伴发|伴|并|以及|及|和|与|[()])")
 _CERTAINTY: tuple[tuple[Certainty, re.Pattern[str]], ...] = (
     ("excluded", re.compile(r"除外|排除|已排|^无(?=.{2})|未见|否认")),
@@ -138,7 +141,7 @@ class Splitter:
         if len(hits) < 2:
             return []
         cuts = [0, *(end for _, end in hits[:-1]), len(chunk)]
-        return [(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if b > a]
+        return [(a, b) for a, b in pairwise(cuts) if b > a]
 
 
 def certainty_of(text: str) -> Certainty:

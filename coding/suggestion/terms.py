@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from coding.names import System
+from coding.names import SYSTEMS, System
 from coding.normalize import Normalizer
 from models.pack import Pack
 
@@ -15,11 +15,15 @@ class Terms:
     """What the pack of kind ``coding-terms`` says, keys and values in the one spelling.
 
     ``expansions``: per system, phrase → every wording it may stand for, the usual one first.
+    ``broader``: a part of the body or a finding → what the tables group it under.
+    ``common``: names that general hospitals code daily.
     ``morphology``: (ICD-O-3 morphology code, name, whether it is the preferred name).
     """
 
     normalize: Normalizer
     expansions: Mapping[System, Mapping[str, tuple[str, ...]]]
+    broader: Mapping[str, str]
+    common: Mapping[System, frozenset[str]]
     morphology: tuple[tuple[str, str, bool], ...]
     initials: Sequence[Mapping[str, str]]
 
@@ -47,6 +51,13 @@ class Terms:
             {
                 system: {key: tuple(values) for key, values in phrases.items()}
                 for system, phrases in collected.items()
+            },
+            {normalize(row["text"]): normalize(row["broader"]) for row in pack.rows("sites")},
+            {
+                system: frozenset(
+                    normalize(row["name"]) for row in pack.rows("common") if row["system"] == system
+                )
+                for system in SYSTEMS
             },
             tuple((row["code"], row["name"], row["preferred"] == "1") for row in pack.rows("morphology")),
             pack.rows("initials"),

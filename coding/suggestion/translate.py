@@ -41,7 +41,7 @@ def learn_translations(index: NameIndex, pairs: Iterable[tuple[str, str]]) -> Tr
     size = len(index.letter_keys)
     if not kept:
         return Translations.none(index)
-    rows, columns, values = zip(*kept, strict=True)
+    rows, columns, _ = zip(*kept, strict=True)
     strength = np.array([w / (seen[a] + SMOOTHING) for a, _, w in kept], dtype=np.float32)
     strong = strength > 0.03
     return Translations(

@@ -72,4 +72,3 @@ class Tokenizer:
         """Read what ``dump`` wrote."""
         pairs = (line.rsplit(" ", 1) for line in path.read_text(encoding="utf-8").splitlines())
         return cls({word: int(frequency) for word, frequency in pairs})
-

@@ -1,0 +1,190 @@
+"""``POST /api/v1/suggest`` and what belongs to it: advice on a list, accepted codings, category browsing."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from api.answers import API_PREFIX, JSON, answer, json_body, ok
+from api.problems import ProblemError
+from api.services.suggestion import Kind, SuggestionService
+from api.state import Service, ServiceDep
+from coding.library import System
+from coding.suggestion.advice import Advice
+from coding.suggestion.assembly import Coding
+from coding.suggestion.context import Context
+from coding.suggestion.model import ModelError
+from coding.suggestion.split import MAXIMUM_TEXT
+from coding.suggestion.suggest import Mention
+
+router = APIRouter(prefix=API_PREFIX, tags=["编码"])
+
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAXIMUM_TEXT)]
+ShortText = Annotated[str, msgspec.Meta(max_length=64)]
+Codes = Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=100)]
+Request_ = TypeVar("Request_", bound=msgspec.Struct)
+
+
+class StayContext(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is known of the stay; all of it may be left out. ``sex``: "1" or "2"; ``age`` in years."""
+
+    sex: Literal["", "1", "2"] = ""
+    age: Annotated[int, msgspec.Meta(ge=0, le=150)] | None = None
+    department: ShortText = ""
+    diagnoses: Codes = ()
+    procedures: Codes = ()
+
+    def context(self) -> Context:
+        return Context(self.sex, self.age, self.department, self.diagnoses, self.procedures)
+
+
+class SuggestRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A text to suggest codes for."""
+
+    text: Text
+    kind: Kind = "diagnosis"
+    context: StayContext = StayContext()
+    limit: Annotated[int, msgspec.Meta(ge=1, le=20)] = 5
+
+
+class SuggestAnswer(msgspec.Struct, frozen=True):
+    """The mentions of the text, and what they were made with."""
+
+    mentions: tuple[Mention, ...]
+    kind: Kind
+    model: str
+
+
+class AdviceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A list of diagnoses to advise on; ``text`` is what the doctor wrote, where it is known."""
+
+    context: StayContext
+    text: Annotated[str, msgspec.Meta(max_length=MAXIMUM_TEXT)] = ""
+
+
+class AcceptRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a coder chose for a text. No patient identity."""
+
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+    codes: Annotated[
+        tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], ...],
+        msgspec.Meta(min_length=1, max_length=20),
+    ]
+    kind: Kind = "diagnosis"
+    department: ShortText = ""
+    by: ShortText = ""
+
+
+def suggestion_of(service: Service) -> SuggestionService:
+    """The suggestion service of a running service, made once. Raises ProblemError (503)."""
+    checker = service.require()
+    found = getattr(service, "_suggestion", None)
+    if found is None:
+        settings = service.settings
+        found = SuggestionService(checker.store, settings.home, settings.region)
+        service._suggestion = found  # type: ignore[attr-defined]
+    assert isinstance(found, SuggestionService)  # noqa: S101 -- set just above
+    return found
+
+
+def _decoded(content: bytes, shape: type[Request_]) -> Request_:
+    try:
+        return msgspec.json.decode(content, type=shape)
+    except msgspec.ValidationError as error:
+        raise ProblemError("invalid-request", f"请求内容不符合要求（{error}）") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ProblemError("invalid-json", f"报文不是有效的 JSON（{error}）") from error
+
+
+def _body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
+    content = {JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+@router.post(
+    "/suggest",
+    operation_id="suggest",
+    summary="从医师所写的文字推荐编码",
+    response_class=Response,
+    responses=ok("SuggestAnswer", "文中的每个诊断或手术、位置和候选编码"),
+    openapi_extra=_body("SuggestRequest", {"text": "2型糖尿病肾病；高血压3级", "kind": "diagnosis"}),
+)
+async def suggest(request: Request, service: ServiceDep) -> Response:
+    """把出院诊断或手术名称拆成各项，每项给出候选编码、把握（概率）、理由和提示；没有把握时直说。"""
+    asked = _decoded(await json_body(request), SuggestRequest)
+    desk = suggestion_of(service)
+
+    def work() -> SuggestAnswer:
+        mentions = desk.suggest(asked.text, asked.kind, asked.context.context(), asked.limit)
+        system: System = "icd10" if asked.kind == "diagnosis" else "icd9cm3"
+        return SuggestAnswer(tuple(mentions), asked.kind, desk.models.active(system))
+
+    try:
+        return answer(await run_in_threadpool(work))
+    except ModelError as error:
+        raise ProblemError("not-ready", str(error)) from error
+
+
+@router.post(
+    "/suggest/advice",
+    operation_id="advise_on_diagnoses",
+    summary="主要诊断、合并编码、更具体的编码",
+    response_class=Response,
+    responses=ok("Advice", "可作主要诊断的次序及依据，合并编码，更具体的编码，缺少的剑号、星号编码"),
+    openapi_extra=_body("AdviceRequest", {"context": {"diagnoses": ["I10.x00x002", "I63.900"]}}),
+)
+async def advice(request: Request, service: ServiceDep) -> Response:
+    """就已列出的诊断编码给出主要诊断的选择次序及所依的要求，并提示合并编码等。"""
+    asked = _decoded(await json_body(request), AdviceRequest)
+    desk = suggestion_of(service)
+
+    def work() -> Advice:
+        return desk.advise(asked.context.context(), asked.text)
+
+    try:
+        return answer(await run_in_threadpool(work))
+    except ModelError as error:
+        raise ProblemError("not-ready", str(error)) from error
+
+
+@router.post(
+    "/suggest/accepted",
+    operation_id="accept_coding",
+    summary="记下编码员采纳的编码",
+    response_class=Response,
+    responses=ok("AcceptRequest", "已记下的编码"),
+    openapi_extra=_body("AcceptRequest", {"text": "高血压病3级", "codes": ["I10.x05"], "kind": "diagnosis"}),
+)
+async def accept(request: Request, service: ServiceDep) -> Response:
+    """记下编码员为一段文字采纳或改正的编码，下一次推荐即用。不要提交患者身份信息。"""
+    asked = _decoded(await json_body(request), AcceptRequest)
+    desk = suggestion_of(service)
+    coding = Coding(asked.text, tuple((code, "") for code in asked.codes), asked.department, "", asked.by)
+    try:
+        await run_in_threadpool(desk.accept, asked.kind, coding)
+    except ValueError as error:
+        raise ProblemError("invalid-request", str(error)) from error
+    except ModelError as error:
+        raise ProblemError("not-ready", str(error)) from error
+    return answer(asked)
+
+
+# A plain function: the first call builds an index, which must not hold up the other requests.
+@router.get(
+    "/browse",
+    operation_id="browse_codes",
+    summary="按章节、类目浏览编码",
+    response_class=Response,
+    responses=ok("Node", "下一级的各行", many=True),
+)
+def browse(
+    service: ServiceDep,
+    system: Annotated[System, Query(description="icd10 诊断，icd9cm3 手术操作")] = "icd10",
+    parent: Annotated[str, Query(max_length=16, description="上一级的 key；不写则列各章")] = "",
+) -> Response:
+    """从章到类目、亚目、细目、编码逐级浏览。"""
+    return answer(service.search().browse(system, parent))

@@ -1,0 +1,138 @@
+"""The trained parts of suggestion: ranker, calibration, learned characters, and what made them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from coding.names import System
+from coding.suggestion.grams import Float
+from coding.suggestion.index import NameIndex
+from coding.suggestion.match import COLUMN, FEATURES, Comparison, Translations
+from models.pack import write_atomically
+
+MANIFEST = "manifest.json"
+RANKER = "ranker.txt"
+CALIBRATION = "calibration.skops"
+TRANSLATIONS = "translations.csv"
+FORMAT = 1
+CALIBRATION_INPUTS = (
+    "best",
+    "name_covered",
+    "text_covered",
+    "same",
+    "length_ratio",
+    "past_best",
+    "past_exact",
+)
+
+
+class ModelError(Exception):
+    """A trained model cannot be read or does not fit this program; the message is Chinese."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One trained model of one system. ``manifest`` says what data, versions and metrics it has."""
+
+    system: System
+    ranker: Any
+    calibration: Any
+    translations: Sequence[tuple[str, str, float]]
+    manifest: Mapping[str, Any]
+
+    def scores(self, comparison: Comparison) -> NDArray[np.float64]:
+        """The ranker's score of every candidate; larger is better, comparable within a statement."""
+        if not len(comparison.names):
+            return np.zeros(0)
+        return np.asarray(self.ranker.predict(comparison.features, num_threads=1))
+
+    def probabilities(self, comparison: Comparison, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The calibrated probability that each candidate is a right one."""
+        if not len(scores):
+            return np.zeros(0)
+        return np.asarray(self.calibration.predict_proba(calibration_rows(comparison.features, scores))[:, 1])
+
+    def learned(self, index: NameIndex) -> Translations:
+        """The learned characters in the vocabulary of ``index``."""
+        place = {chr(int(key)): column for column, key in enumerate(index.letter_keys)}
+        known = [(place[a], place[b], w) for a, b, w in self.translations if a in place and b in place]
+        size = len(index.letter_keys)
+        if not known:
+            return Translations.none(index)
+        rows, columns, values = zip(*known, strict=True)
+        return Translations(
+            sparse.csr_matrix((np.array(values, dtype=np.float32), (rows, columns)), shape=(size, size))
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the model into ``folder``; the manifest comes last, so a half-written model is none."""
+        import skops.io  # noqa: PLC0415 - heavy, and only training writes
+
+        folder.mkdir(parents=True, exist_ok=True)
+        buffer = io.StringIO(newline="")
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(("text", "name", "strength"))
+        writer.writerows((a, b, f"{w:.4f}") for a, b, w in self.translations)
+        parts = {
+            RANKER: self.ranker.model_to_string().encode(),
+            CALIBRATION: skops.io.dumps(self.calibration),
+            TRANSLATIONS: buffer.getvalue().encode(),
+        }
+        for name, content in parts.items():
+            write_atomically(folder / name, content)
+        manifest = {
+            **self.manifest,
+            "format": FORMAT,
+            "system": self.system,
+            "features": list(FEATURES),
+            "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()},
+        }
+        text = json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+        write_atomically(folder / MANIFEST, text.encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> Model:
+        """Read a model that ``save`` wrote. Raises ModelError."""
+        import lightgbm  # noqa: PLC0415 - heavy
+        import skops.io  # noqa: PLC0415
+
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            parts = {name: (folder / name).read_bytes() for name in (RANKER, CALIBRATION, TRANSLATIONS)}
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{folder}：不能读取编码推荐模型（{error}）；请重新训练或回退") from error
+        if manifest.get("format") != FORMAT or tuple(manifest.get("features", ())) != FEATURES:
+            raise ModelError(f"{folder}：模型与本程序版本不符；请用 qingdan coding train 重新训练")
+        for name, content in parts.items():
+            if hashlib.sha256(content).hexdigest() != manifest.get("sha256", {}).get(name):
+                raise ModelError(f"{folder / name}：内容与清单的 sha256 不一致，文件被改动或不完整")
+        rows = csv.DictReader(io.StringIO(parts[TRANSLATIONS].decode("utf-8"), newline=""))
+        return cls(
+            "icd9cm3" if manifest.get("system") == "icd9cm3" else "icd10",
+            lightgbm.Booster(model_str=parts[RANKER].decode()),
+            # Nothing but scikit-learn's own types is in it, which skops trusts without being told.
+            skops.io.loads(parts[CALIBRATION], trusted=[]),
+            [(row["text"], row["name"], float(row["strength"])) for row in rows],
+            manifest,
+        )
+
+
+def calibration_rows(features: Float, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the calibration looks at, one row a candidate of one statement."""
+    share = np.exp(scores - scores.max())
+    share /= share.sum()
+    ordered = np.sort(scores)[::-1]
+    margin = scores - np.where(scores == ordered[0], ordered[min(1, len(ordered) - 1)], ordered[0])
+    picked = features[:, [COLUMN[name] for name in CALIBRATION_INPUTS]].astype(np.float64)
+    return np.column_stack([scores, np.log(share + 1e-6), np.clip(margin, -5, 5), picked])

@@ -1,0 +1,217 @@
+"""Training: from the code tables and our terms alone, or with a hospital's own past codings."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coding.suggestion.grams import Float
+from coding.suggestion.history import PastCodings
+from coding.suggestion.index import NameIndex, compact
+from coding.suggestion.match import FEATURES, Comparison, Matcher, Translations
+from coding.suggestion.model import Model, calibration_rows
+from coding.suggestion.translate import learn_translations
+from coding.suggestion.variations import Example, Variations
+
+SEED = 20240607
+MADE_EXAMPLES = 9000
+MADE_BESIDE_HISTORY = 1500
+HELD_OUT_SHARE = 0.15
+CALIBRATED_BEST = 8
+"""Only the best few candidates of a statement are ever shown: those are what must be calibrated."""
+ROUNDS = {"icd10": 90, "icd9cm3": 90}
+PARAMETERS: dict[str, Any] = {
+    "objective": "lambdarank",
+    "learning_rate": 0.06,
+    "num_leaves": 31,
+    "min_data_in_leaf": 50,
+    "feature_fraction": 0.6,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+    "label_gain": [0, 1, 2, 6],
+    "lambdarank_truncation_level": 12,
+    "verbose": -1,
+    "seed": SEED,
+    "deterministic": True,
+    "force_row_wise": True,
+}
+RIGHT_NAME, SAME_CODE = 3, 1
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One past coding: the text, and the rows of the index that were chosen for it."""
+
+    text: str
+    names: tuple[int, ...]
+
+
+@dataclass
+class Rows:
+    """Training rows of many statements: features, grades and how many candidates each statement has."""
+
+    features: list[Float] = field(default_factory=list)
+    grades: list[NDArray[np.int64]] = field(default_factory=list)
+
+    def add(self, comparison: Comparison, grades: NDArray[np.int64]) -> None:
+        self.features.append(comparison.features)
+        self.grades.append(grades)
+
+    def __len__(self) -> int:
+        return len(self.grades)
+
+
+def silent(_stage: str, _done: int, _total: int) -> None:
+    """Progress that nobody watches."""
+
+
+def train_shipped(index: NameIndex, progress: Progress = silent, threads: int = 2) -> Model:
+    """The model that ships: learned from the code tables, aliases and our terms only; repeatable."""
+    translations = learn_translations(index, alias_pairs(index))
+    examples = Variations(index, SEED).make(MADE_EXAMPLES)
+    matcher = Matcher(index, translations)
+    rows = Rows()
+    for done, example in enumerate(examples):
+        progress("对比训练用语", done, len(examples))
+        _compare_example(matcher, example, rows)
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(f"{example.text}\t{','.join(index.names[name] for name in example.names)}\n".encode())
+    return _fit(
+        index,
+        translations,
+        rows,
+        threads,
+        {"trained_on": "tables", "examples": len(examples), "data_sha256": digest.hexdigest()},
+    )
+
+
+def train_on_history(
+    index: NameIndex, past: Sequence[Past], progress: Progress = silent, threads: int = 2
+) -> Model:
+    """A model that also leans on ``past`` codings, each compared with all the others."""
+    pairs = list(alias_pairs(index))
+    pairs += [
+        (_text_form(index, one.text), index.names[one.names[0]]) for one in past if len(one.names) == 1
+    ] * 2
+    translations = learn_translations(index, pairs)
+    matcher = Matcher(index, translations, remember(index, past))
+    rows = Rows()
+    for done, one in enumerate(past):
+        progress("对比历史编码", done, len(past))
+        _compare_example(matcher, Example(one.text, one.names), rows, done)
+    made = Variations(index, SEED).make(MADE_BESIDE_HISTORY)
+    for example in made:
+        _compare_example(matcher, example, rows)
+    digest = hashlib.sha256()
+    for one in past:
+        digest.update(f"{one.text}\t{','.join(index.names[name] for name in one.names)}\n".encode())
+    return _fit(
+        index,
+        translations,
+        rows,
+        threads,
+        {"trained_on": "history", "examples": len(past) + len(made), "data_sha256": digest.hexdigest()},
+    )
+
+
+def remember(index: NameIndex, past: Iterable[Past]) -> PastCodings:
+    """Past codings ready to be looked up."""
+    listed = list(past)
+    return PastCodings(index, [_text_form(index, one.text) for one in listed], [one.names for one in listed])
+
+
+def alias_pairs(index: NameIndex) -> Iterable[tuple[str, str]]:
+    """(text, name) pairs of one meaning: every alias with its code's title, both ways."""
+    table = index.table
+    spelled = [compact(name) for name in index.terms.normalize.names(table.names)]
+    for entry in range(len(table.codes), len(table.names)):
+        title = spelled[table.owner[entry]]
+        yield spelled[entry], title
+        yield title, spelled[entry]
+
+
+def _text_form(index: NameIndex, text: str) -> str:
+    return compact(index.expand(index.terms.normalize(text)))
+
+
+def _compare_example(matcher: Matcher, example: Example, rows: Rows, left_out: int = -1) -> None:
+    index = matcher.index
+    wanted = set(example.names)
+    codes = {int(index.code_of[name]) for name in wanted}
+    for statement in index.splitter.statements(index.terms.normalize.aligned(example.text)):
+        comparison = matcher.compare(statement, left_out, example.hidden)
+        grades = np.array(
+            [
+                RIGHT_NAME if name in wanted else SAME_CODE if int(index.code_of[name]) in codes else 0
+                for name in comparison.names.tolist()
+            ],
+            dtype=np.int64,
+        )
+        if len(grades):
+            rows.add(comparison, grades)
+
+
+def _fit(
+    index: NameIndex, translations: Translations, rows: Rows, threads: int, facts: dict[str, Any]
+) -> Model:
+    import lightgbm  # noqa: PLC0415 - heavy
+    import sklearn  # noqa: PLC0415
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
+    system = index.table.system
+    order = np.random.default_rng(SEED).permutation(len(rows))
+    held = set(order[: max(1, int(len(rows) * HELD_OUT_SHARE))].tolist())
+    used = [i for i in range(len(rows)) if i not in held and rows.grades[i].max() > 0]
+    data = lightgbm.Dataset(
+        np.vstack([rows.features[i] for i in used]),
+        np.concatenate([rows.grades[i] for i in used]),
+        group=[len(rows.grades[i]) for i in used],
+        feature_name=list(FEATURES),
+    )
+    ranker = lightgbm.train({**PARAMETERS, "num_threads": threads}, data, ROUNDS[system])
+    inputs, right = [], []
+    hits = 0
+    for i in sorted(held):
+        scores = np.asarray(ranker.predict(rows.features[i], num_threads=1))
+        best = np.argsort(-scores, kind="stable")[:CALIBRATED_BEST]
+        inputs.append(calibration_rows(rows.features[i], scores)[best])
+        right.append(rows.grades[i][best] > 0)
+        hits += bool(rows.grades[i][best[0]] == RIGHT_NAME)
+    calibration = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=500, random_state=SEED))
+    calibration.fit(np.vstack(inputs), np.concatenate(right))
+    place = [chr(int(key)) for key in index.letter_keys]
+    matrix = translations.to.tocoo()
+    learned = sorted(
+        (place[a], place[b], round(float(w), 4))
+        for a, b, w in zip(matrix.row, matrix.col, matrix.data, strict=True)
+    )
+    manifest = {
+        **facts,
+        "seed": SEED,
+        "rounds": ROUNDS[system],
+        "statements": len(rows),
+        "held_out_statements": len(held),
+        "held_out_first_right": round(hits / len(held), 4),
+        "trained_at": date.today().isoformat(),
+        "names": len(index.names),
+        "versions": {
+            "python": platform.python_version(),
+            "lightgbm": lightgbm.__version__,
+            "scikit-learn": sklearn.__version__,
+            "numpy": np.__version__,
+        },
+    }
+    return Model(system, ranker, calibration, learned, manifest)

@@ -1,0 +1,377 @@
+"""Training texts that our program makes from the code tables: names as a hurried doctor writes them."""
+
+from __future__ import annotations
+
+import difflib
+import random
+from bisect import bisect
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from coding.suggestion.index import MORPHOLOGY, NameIndex
+
+_SIDES = ("左", "右", "双", "左侧", "右侧", "双侧", "两侧")
+_BEFORE = {
+    "icd10": (
+        "急性",
+        "慢性",
+        "多发性",
+        "多发",
+        "反复",
+        "重度",
+        "轻度",
+        "中度",
+        "老年性",
+        "陈旧性",
+        "复发性",
+        "继发性",
+        "早期",
+        "晚期",
+        "疑似",
+        "考虑",
+        "原发性",
+        "巨大",
+        "弥漫性",
+        "轻微",
+        "术后",
+        "外伤性",
+        "广泛",
+        "不完全性",
+    ),
+    "icd9cm3": (
+        "腹腔镜下",
+        "经皮",
+        "全麻下",
+        "胸腔镜下",
+        "内镜下",
+        "超声引导下",
+        "CT引导下",
+        "宫腔镜下",
+        "关节镜下",
+        "经尿道",
+        "显微镜下",
+        "单孔",
+        "急诊",
+        "扩大",
+        "复杂",
+        "局部",
+        "经腹",
+        "机器人辅助",
+    ),
+}
+_AFTER = {
+    "icd10": (
+        "待查",
+        "?",
+        "可能",
+        "术后",
+        "伴感染",
+        "复发",
+        "III期",
+        "Ⅱ期",
+        "IV级",
+        "3级",
+        "(重度)",
+        "史",
+        "化疗后",
+        "治疗后",
+        "术前",
+        "伴疼痛",
+        "伴出血",
+        "并感染",
+        "恢复期",
+        "急性期",
+        "稳定期",
+        "(2度)",
+        "多发",
+        "待排",
+        "改变",
+        "外伤后",
+        "5年",
+        "3天",
+        "后遗症期",
+    ),
+    "icd9cm3": (
+        "(左)",
+        "(右)",
+        "(双侧)",
+        "术",
+        "(L4/5)",
+        "+引流术",
+        "(全麻)",
+        "手术",
+        "(微创)",
+        "备中转开放",
+        "(II期)",
+        "(复杂)",
+        "探查术",
+        "+活检",
+    ),
+}
+_JOINTS = (
+    ("", 45),
+    ("、", 8),
+    ("，", 8),
+    (" ", 8),
+    ("；", 6),
+    (".", 4),
+    ("伴", 6),
+    ("并", 5),
+    ("合并", 4),
+    ("+", 3),
+    (";", 3),
+)
+_WEAK = frozenset("性的症病型部术和与伴有及后道处区腔体内下")
+STRENGTHS = (0.6, 1.0, 1.0, 1.5, 2.2)
+W_ED = 0.15
+W_ALIAS = {"icd10": 0.35, "icd9cm3": 0.1}
+W_EXT = {"icd10": 0.7, "icd9cm3": 0.1}
+P_SPREAD, P_COMMON = 0.4, {"icd10": 6.0, "icd9cm3": 20.0}
+P_TURN = 0.15
+P_THIN, P_NOISE, P_MISS, P_SPEC = 0.2, 0.4, 0.03, 0.3
+_MOST_NAMES = (1, 1, 1, 1, 1, 1, 2, 2, 2, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A text, the names (rows of the index) that it stands for, and names that must not be offered.
+
+    ``weight`` is how often the example counts.
+    """
+
+    text: str
+    names: tuple[int, ...]
+    hidden: tuple[int, ...] = ()
+
+
+class Variations:
+    """Makes examples from one index; the same seed gives the same examples."""
+
+    def __init__(self, index: NameIndex, seed: int) -> None:
+        self.index = index
+        self.random = random.Random(seed)  # noqa: S311 - repeatable training texts, no secret
+        self.system = index.table.system
+        self._cumulative = list(accumulate(self._weights()))
+        self._usages = _reversed(index.terms.expansions[self.system].items())
+        self._parts = _reversed((key, (value,)) for key, value in index.terms.broader.items())
+        self._wordings = _wordings(index)
+        self._morphology = [
+            row for row in range(len(index.names)) if index.table.kinds[int(index.code_of[row])] == MORPHOLOGY
+        ]
+        self._by_behaviour = {
+            ending: [row for row in self._morphology if index.code(row).endswith(ending)]
+            for ending in ("/3", "/6")
+        }
+        self._tumours = (
+            [
+                row
+                for row in range(len(index.names))
+                if index.names[row].endswith("恶性肿瘤")
+                and index.flags[row, 6] >= 3
+                and len(index.names[row]) <= 9
+            ]
+            if self._morphology
+            else []
+        )
+        self._broader = self._general_names()
+
+    def make(self, count: int) -> list[Example]:
+        """``count`` examples."""
+        return [self._example() for _ in range(count)]
+
+    def _weights(self) -> list[float]:
+        """Short names that every edition knows are what doctors mostly mean."""
+        index, weights = self.index, []
+        for row, name in enumerate(index.names):
+            flags = index.flags[row]
+            weight = 2.718 ** (-max(len(name) - 4, 0) / 6)
+            weight *= (1.0, W_ED)[int(flags[6] < 3)] * (1.0, 0.1)[int(flags[3])] * (1.0, 0.3)[int(flags[5])]
+            weight *= (W_ALIAS[self.system], 1.0)[int(flags[0])] * (1.0, W_EXT[self.system])[int(flags[7])]
+            weight *= (
+                2.718 ** (P_SPREAD * flags[9])
+                * (1 + flags[10])
+                * (1.0, P_COMMON[self.system])[int(flags[11])]
+            )
+            weights.append(0.0 if flags[4] or len(name) < 2 else weight)
+        return weights
+
+    def _kind(self, secondary: bool) -> int:
+        """A morphology for a malignant tumour: most records say no more than 癌."""
+        if secondary:
+            return self._by_behaviour["/6"][0]
+        return (
+            self.index.exact["癌"]
+            if self.random.random() < 0.5
+            else self.random.choice(self._by_behaviour["/3"])
+        )
+
+    def _name(self) -> int:
+        return bisect(self._cumulative, self.random.random() * self._cumulative[-1])
+
+    def _example(self) -> Example:
+        if self.random.random() < P_SPEC:
+            example = self._specific()
+            if example is not None:
+                return example
+        size = (
+            self.random.choice(_MOST_NAMES)
+            if self.system == "icd10"
+            else self.random.choice((1,) * 12 + (2,))
+        )
+        if self._tumours and self.random.random() < 0.07:
+            names = [self.random.choice(self._tumours) for _ in range(min(size, 2))]
+        else:
+            names = [self._name() for _ in range(size)]
+        strength = self.random.choice(STRENGTHS)
+        pieces = [self._written(self.index.names[name], strength) for name in names]
+        for place, name in enumerate(names[:size]):
+            if "恶性肿瘤" in self.index.names[name] and self._morphology and self.random.random() < 0.8:
+                # A pathologist's word names the site's code and the morphology at once.
+                kind = self._kind("继发" in self.index.names[name])
+                word = self.random.choice(
+                    (self.index.names[kind], *self._usages.get(self.index.names[kind], ()))
+                )
+                site = self.index.names[name].replace("继发恶性肿瘤", "转移").replace("恶性肿瘤", "")
+                pieces[place] = self._written(site + word, 0.5 * strength)
+                names.append(kind)
+        joints, weights = zip(*_JOINTS, strict=True)
+        text = pieces[0]
+        for piece in pieces[1:]:
+            text += self.random.choices(joints, weights)[0] + piece
+        return Example(text, tuple(dict.fromkeys(names)))
+
+    def _specific(self) -> Example | None:
+        """A name more specific than the code it belongs to: the general name is what is wanted."""
+        narrow = self._name() if self.random.random() < 0.3 else self.random.randrange(len(self.index.names))
+        general = self._broader.get(narrow)
+        if general is None:
+            return None
+        return Example(self._written(self.index.names[narrow], 0.5), (general,), (narrow,))
+
+    def _written(self, name: str, strength: float = 1.0) -> str:
+        text = name
+        steps: tuple[tuple[float, Callable[[str], str]], ...] = (
+            (0.45, lambda t: self._swap(t, self._usages)),
+            (0.30, lambda t: self._swap(t, self._parts)),
+            (0.40, lambda t: self._swap(t, self._wordings)),
+            (P_TURN, self._turned),
+            (P_THIN, self._thinned),
+            (0.35, lambda t: self.random.choice(_SIDES) + t),
+            (0.25, lambda t: self.random.choice(_BEFORE[self.system]) + t),
+            (0.25, lambda t: t + self.random.choice(_AFTER[self.system])),
+            (P_NOISE, self._with_noise),
+            (P_MISS, self._misspelt),
+        )
+        for chance, step in steps:
+            if self.random.random() < chance * strength:
+                text = step(text)
+        return text or name
+
+    def _swap(self, text: str, table: dict[str, list[str]]) -> str:
+        found = [
+            key
+            for size in range(min(len(text), 14), 0, -1)
+            for key in _substrings(text, size)
+            if key in table
+        ]
+        if not found:
+            return text
+        key = found[0] if self.random.random() < 0.7 else self.random.choice(found)
+        return text.replace(key, self.random.choice(table[key]), 1)
+
+    def _turned(self, text: str) -> str:
+        words = self.index.tokenizer.tokenize(text)
+        if len(words) < 2:
+            return text
+        cut = self.random.randrange(1, len(words))
+        return "".join(words[cut:] + words[:cut])
+
+    def _thinned(self, text: str) -> str:
+        places = [place for place, character in enumerate(text) if character in _WEAK]
+        if self.random.random() < 0.3 or not places:
+            places = list(range(len(text)))
+        if len(text) < 4:
+            return text
+        place = self.random.choice(places)
+        return text[:place] + text[place + 1 :]
+
+    def _with_noise(self, text: str) -> str:
+        other = self.index.names[self._name()]
+        size = self.random.randint(1, min(4, len(other)))
+        start = self.random.randrange(len(other) - size + 1)
+        piece = other[start : start + size]
+        return piece + text if self.random.random() < 0.5 else text + piece
+
+    def _misspelt(self, text: str) -> str:
+        place = self.random.randrange(len(text))
+        other = self.index.names[self._name()]
+        return text[:place] + self.random.choice(other) + text[place + 1 :]
+
+    def _general_names(self) -> dict[int, int]:
+        """For names whose characters include those of a shorter established name of the subcategory."""
+        index = self.index
+        groups: dict[str, list[int]] = defaultdict(list)
+        for row in range(len(index.names)):
+            groups[index.code(row)[:5]].append(row)
+        found: dict[int, int] = {}
+        for rows in groups.values():
+            established = [
+                r
+                for r in rows
+                if index.flags[r, 6] >= 3 and not index.flags[r, 3] and len(index.names[r]) >= 2
+            ]
+            for row in rows:
+                letters = set(index.names[row])
+                fits = [
+                    other
+                    for other in established
+                    if other != row
+                    and len(index.names[other]) < len(index.names[row])
+                    and len(letters & set(index.names[other])) >= 0.75 * len(set(index.names[other]))
+                    and index.code_of[other] != index.code_of[row]
+                ]
+                if fits:
+                    found[row] = max(
+                        fits, key=lambda r: (len(letters & set(index.names[r])), -len(index.names[r]), -r)
+                    )
+        return found
+
+
+def _reversed(pairs: object) -> dict[str, list[str]]:
+    table: dict[str, list[str]] = defaultdict(list)
+    for key, values in pairs:  # type: ignore[attr-defined]
+        for value in values:
+            if len(value) >= 1:
+                table[value].append(key)
+    return dict(table)
+
+
+def _wordings(index: NameIndex) -> dict[str, list[str]]:
+    """Phrases that the names of one code exchange for each other in at least two codes."""
+    table = index.table
+    spelled = index.terms.normalize.names(table.names)
+    count: Counter[tuple[str, str]] = Counter()
+    for entry in range(len(table.codes), len(table.names)):
+        title, alias = spelled[table.owner[entry]], spelled[entry]
+        if max(len(title), len(alias)) > 24:
+            continue
+        matcher = difflib.SequenceMatcher(None, title, alias, autojunk=False)
+        changes = [op for op in matcher.get_opcodes() if op[0] != "equal"]
+        if len(changes) > 2:
+            continue
+        for _, a, b, c, d in changes:
+            if b > a:
+                count[title[a:b], alias[c:d]] += 1
+            if d > c:
+                count[alias[c:d], title[a:b]] += 1
+    found: dict[str, list[str]] = defaultdict(list)
+    for (old, new), times in sorted(count.items()):
+        if times >= 2 and old:
+            found[old] += [new] * min(times, 5)
+    return dict(found)
+
+
+def _substrings(text: str, size: int) -> Sequence[str]:
+    return [text[start : start + size] for start in range(len(text) - size + 1)]
