@@ -67,7 +67,7 @@ class Sheet:
 
     @property
     def place(self) -> str:
-        return f"{self.file} 工作表“{self.name}”"
+        return f"{self.file} 工作表“{self.name}”" if self.name else self.file
 
     def fault(self, row: Row | None, column: str, message: str) -> Fault:
         """A fault at a cell of this sheet; ``column`` is a column name or empty."""

@@ -62,6 +62,14 @@ PackId = Annotated[
     str,
     Query(pattern=r"^[a-z0-9._-]{0,64}$", description="数据包编号；不写时按地区和出院日期选取。"),
 ]
+DrgPlanId = Annotated[
+    str,
+    Query(
+        pattern=r"^[a-z0-9._-]{0,64}$",
+        description="DRG 支付数据包编号；不写时按地区和出院日期选取。",
+        examples=["drg-payment-demo"],
+    ),
+]
 Given = Annotated[str, Query(max_length=30, description="收到的是清单时，清单之外的医疗机构和险种。")]
 
 BODY: dict[str, Any] = {
@@ -190,7 +198,7 @@ async def dip_score(
     openapi_extra=BODY,
 )
 async def drg_payment(
-    found: AskedDep, service: ServiceDep, region: Region = "", scheme: Scheme = "", payment: PackId = ""
+    found: AskedDep, service: ServiceDep, region: Region = "", scheme: Scheme = "", payment: DrgPlanId = ""
 ) -> Response:
     """按地区的支付数据包计算 DRG 预计支付。参数不全时 `expected` 为空，`missing` 说明缺什么。"""
     desk = service.payment()
