@@ -10,11 +10,13 @@ import json
 import random
 import time
 from collections.abc import Callable, Sequence
+from datetime import date, timedelta
 from typing import Any
 
 from models.pack import PackStore
 from models.wire import decode
 from qc_rules.examples import build
+from qc_rules.predicates.formats import check_digit
 from qc_rules.reference import Reference
 from qc_rules.ruleset import RuleSet, national_pack
 from qc_rules.schema import Example
@@ -25,10 +27,12 @@ DOCTORS = 100
 RUNS = 5
 COMMON_CODES = 3_000
 """Codes that a hospital uses in a month: rows repeat from list to list as often as that."""
+PARTS = ("claa_sumfee", "clab_amt", "fulamt_ownpay_amt", "oth_amt")
+SURNAMES, GIVEN_NAMES = "王李张刘陈杨黄赵周吴", "伟芳秀英敏静丽强磊军洋勇艳杰涛明超兰霞平"
 
 
 def payloads(reference: Reference, seed: int = 1) -> list[bytes]:
-    """Lists built on the clean adult list: other identity, codes, names and amounts in each."""
+    """Lists built on the clean adult list: other patient, codes, staff and amounts in each."""
     choice = random.Random(seed)
     usable = [
         code for code in reference.library.icd10.codes.values() if not code.grey and code.code[0] in "EIJK"
@@ -48,8 +52,42 @@ def payloads(reference: Reference, seed: int = 1) -> list[bytes]:
             doctor = choice.randrange(DOCTORS)
             row["oper_dr_name"], row["oper_dr_code"] = f"医师{doctor}", f"D4501{doctor:08d}"
         stay["diag_code_cnt"] = len(nodes["diseinfo"])
+        _another_patient(stay, choice)
+        _other_amounts(nodes, choice)
         found.append(json.dumps({"infno": "4101", "input": nodes}, ensure_ascii=False).encode())
     return found
+
+
+def _another_patient(stay: dict[str, Any], choice: random.Random) -> None:
+    """Name, identity number, birth date (58 years before admission) and telephones of somebody else."""
+    stay["psn_name"], stay["coner_name"] = (
+        choice.choice(SURNAMES) + "".join(choice.choices(GIVEN_NAMES, k=2)) for _ in range(2)
+    )
+    born = date(1967, 1, 1) + timedelta(days=choice.randrange(270))
+    stay["brdy"] = born.isoformat()
+    number = f"999999{born:%Y%m%d}{choice.randrange(50):02d}{choice.choice('13579')}"
+    stay["certno"] = number + check_digit(number)
+    stay["coner_tel"] = f"138{choice.randrange(10**8):08d}"
+    stay["emp_tel"] = f"0771-55{choice.randrange(10**5):05d}"
+
+
+def _other_amounts(nodes: dict[str, Any], choice: random.Random) -> None:
+    """Charges in which what was not 0 is another amount, and payments that make up their total, yuan."""
+    stay, whole = nodes["setlinfo"], 0
+    for row in nodes["iteminfo"]:
+        fen = {part: round(row[part] * choice.uniform(50, 150)) for part in PARTS}
+        row |= {part: amount / 100 for part, amount in fen.items()}
+        row["amt"] = sum(fen.values()) / 100
+        whole += sum(fen.values())
+    self_pay, own_pay = whole // 4, whole // 20
+    account = (self_pay + own_pay) // 3
+    stay["medfee_sumamt"], stay["psn_selfpay"], stay["psn_ownpay"] = (
+        whole / 100,
+        self_pay / 100,
+        own_pay / 100,
+    )
+    stay["acct_pay"], stay["psn_cashpay"] = account / 100, (self_pay + own_pay - account) / 100
+    nodes["payinfo"][0]["fund_payamt"] = (whole - self_pay - own_pay) / 100
 
 
 def microseconds(work: Callable[[Any], object], items: Sequence[Any]) -> float:
