@@ -333,8 +333,9 @@ class PackStore:
     def pack_for(self, kind: str, region: str = "", on: date | None = None) -> Pack:
         """The active pack of ``kind`` that holds in ``region`` on ``on``. Raises PackError.
 
-        The most specific region wins, then the pack that came into force last. ``on`` is the
-        discharge date; None means no date restriction.
+        The most specific region wins, then the pack that came into force last, then one that was
+        imported here over one that is shipped. ``on`` is the discharge date; None means no date
+        restriction.
         """
         candidates = [
             pack
@@ -347,7 +348,12 @@ class PackStore:
             raise PackError(f"没有适用于{where}{when}的 {kind} 数据包；请用 qingdan packs import 导入")
         return max(
             candidates,
-            key=lambda pack: (len(pack.manifest.region), pack.manifest.effective_from or date.min, pack.id),
+            key=lambda pack: (
+                len(pack.manifest.region),
+                pack.manifest.effective_from or date.min,
+                self.site is not None and pack.folder.is_relative_to(self.site),
+                pack.id,
+            ),
         )
 
     def activate(self, pack_id: str, version: str) -> Pack:

@@ -149,7 +149,9 @@ def list_cost(received: Received) -> int | None:
     amounts = [charge.amount_yuan for charge in received.list.charges if charge.amount_yuan is not None]
     if total is None and not amounts:
         return None
-    whole = Decimal(str(total)) if total is not None else sum((Decimal(str(one)) for one in amounts), Decimal(0))
+    whole = (
+        Decimal(str(total)) if total is not None else sum((Decimal(str(one)) for one in amounts), Decimal(0))
+    )
     try:
         return read_cost(str(whole))
     except ValueError:

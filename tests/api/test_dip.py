@@ -193,6 +193,13 @@ def test_a_built_catalogue_is_in_use_at_once_and_the_same_bytes_again(home: Path
     assert desk.group(Case(("E04.900x001",))).code == "E04:内科组"
 
 
+def test_a_built_catalogue_without_region_and_date_goes_before_the_shipped_sample(home: Path) -> None:
+    history(home)
+    assert run(["dip", "build-catalogue", "history.csv", "--id", "a-own"]) == 0
+    desk = DipDesk(Checker(PackStore(site=home / "home" / "packs")))
+    assert desk.group(Case(("E04.900x001",), ("06.4x00",))).code == "E04.9:06.4x00"
+
+
 def test_lists_are_a_history_as_well(
     home: Path, example: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
