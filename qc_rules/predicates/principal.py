@@ -1,0 +1,95 @@
+"""Predicates of family PDX: which diagnosis stands as the principal one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from qc_rules.code_pairs import shown_diagnoses, shown_procedures
+from qc_rules.facts import Facts
+from qc_rules.predicates import Hit, predicate
+from qc_rules.predicates.together import AROSE_LATER
+from qc_rules.reference import Reference
+
+OPERATIVE = ("手术", "介入治疗")
+"""手术操作类型 in the code book of what is an operation."""
+
+
+@predicate(diagnoses="complications")
+def complication_after_operation(
+    facts: Facts, *, complications: tuple[str, ...], kinds: tuple[str, ...]
+) -> Iterator[Hit]:
+    """The principal diagnosis is a complication that arose in this stay, with an operation in the stay."""
+    code, principal = facts.principal_code, facts.principal
+    if code is None or principal is None or not code.code.startswith(complications):
+        return
+    if facts.list.diagnoses[principal].condition_on_admission != AROSE_LATER:
+        return
+    done = [i for i, one in enumerate(facts.procedure_codes) if one and one.kind in kinds]
+    if done:
+        yield Hit("diseinfo", principal, "diag_code", values={"procedures": shown_procedures(facts, done)})
+
+
+def _ranked(_reference: Reference, given: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [("icd10", prefix) for rank in given["ranks"] for prefix in rank.split(",")]
+
+
+@predicate(codes=_ranked)
+def severer_injury_listed(facts: Facts, *, ranks: tuple[str, ...], distance: int) -> Iterator[Hit]:
+    """The principal diagnosis ranks below another one that was there on admission.
+
+    ``ranks``: prefixes parted by commas, mildest rank first; a later rank wins where two fit.
+    ``distance``: how many ranks lower the principal diagnosis must be.
+    """
+    code, principal = facts.principal_code, facts.principal
+    if code is None or principal is None:
+        return
+    levels = [tuple(rank.split(",")) for rank in ranks]
+    own = _rank(code.code, levels)
+    if own < 0:
+        return
+    severer = [
+        i
+        for i in facts.others
+        if (other := facts.diagnosis_codes[i])
+        and _rank(other.code, levels) >= own + distance
+        and facts.list.diagnoses[i].condition_on_admission != AROSE_LATER
+    ]
+    if severer:
+        yield Hit("diseinfo", principal, "diag_code", values={"others": shown_diagnoses(facts, severer)})
+
+
+def _rank(code: str, levels: list[tuple[str, ...]]) -> int:
+    return max((level for level, prefixes in enumerate(levels) if code.startswith(prefixes)), default=-1)
+
+
+@predicate(diagnoses="tumours")
+def only_tumour_therapy(
+    facts: Facts, *, tumours: tuple[str, ...], therapies: tuple[str, ...]
+) -> Iterator[Hit]:
+    """A malignant tumour as principal diagnosis, and nothing but drugs or rays against it in the stay."""
+    code, principal = facts.principal_code, facts.principal
+    if code is None or principal is None or not code.code.startswith(tumours):
+        return
+    done = facts.procedures_starting(therapies)
+    if not done:
+        return
+    for index, one in enumerate(facts.procedure_codes):
+        # Surgery, and biopsies that make or extend the diagnosis, are reasons for the tumour's own code.
+        if index not in done and (one is None or one.kind != "治疗性操作"):
+            return
+    yield Hit("diseinfo", principal, "diag_code", values={"procedures": shown_procedures(facts, done)})
+
+
+@predicate(diagnoses="cancelled")
+def planned_treatment_not_done(
+    facts: Facts, *, cancelled: tuple[str, ...], treatments: tuple[str, ...]
+) -> Iterator[Hit]:
+    """Z53 says that the treatment was not done, while the principal diagnosis is that treatment."""
+    code, principal = facts.principal_code, facts.principal
+    rows = [i for i in facts.diagnoses_starting(cancelled) if i != principal]
+    if not rows or code is None or principal is None or not code.code.startswith(treatments):
+        return
+    if facts.list.procedures:
+        return
+    yield Hit("diseinfo", principal, "diag_code", values={"others": shown_diagnoses(facts, rows)})
