@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
+from itertools import chain
 from typing import Any, Generic, TypeVar, overload
 
 from msgspec.structs import astuple
@@ -312,9 +313,14 @@ class Facts:
         return list(zip(*map(astuple, self.list.charges), strict=True)) or [()] * 6
 
     @_Lazy
+    def least_charge(self) -> float:
+        """The smallest amount in the rows of iteminfo, yuan; 0 without one."""
+        return min(filter(None, chain.from_iterable(self.charge_columns[1:])), default=0.0)
+
+    @_Lazy
     def charges_fen(self) -> int | None:
         """Sum of the charges, fen; None without charges or when one has no amount."""
-        amounts = [row.amount_yuan for row in self.list.charges]
+        amounts = self.charge_columns[1]
         if not amounts or None in amounts:
             return None
         return sum([round(amount * 100) for amount in amounts if amount is not None])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from models.settlement_list import FIELDS
@@ -27,16 +27,16 @@ def _present(facts: Facts, node: str, index: int, wire: str) -> bool:
 
 
 @predicate()
-def no_principal_diagnosis(facts: Facts) -> Iterator[Hit]:
+def no_principal_diagnosis(facts: Facts) -> Iterable[Hit]:
     """No row of diseinfo is the principal western diagnosis."""
     rows = facts.list.diagnoses
     for index in facts.western:
         row = rows[index]
         if row.principal_flag == "1" or (facts.interface == "4101" and row.kind == "1"):
-            return
+            return ()
     if any(one.startswith("diseinfo") for one in facts.malformed):
-        return  # the principal diagnosis may stand in what could not be read
-    yield Hit("diseinfo")
+        return ()  # the principal diagnosis may stand in what could not be read
+    return (Hit("diseinfo"),)
 
 
 _PAIRS = {
@@ -68,8 +68,15 @@ def code_without_name(facts: Facts, node: str, index: int, row: Any) -> Iterator
 
 
 @predicate()
-def blood_incomplete(facts: Facts) -> Iterator[Hit]:
+def blood_incomplete(facts: Facts) -> Iterable[Hit]:
     """Kind, amount and unit of blood given: one is filled and another is not."""
+    stay = facts.stay
+    if not (facts.list.transfusions or stay.blood_kind or stay.blood_amount or stay.blood_unit):
+        return ()
+    return _blood_incomplete(facts)
+
+
+def _blood_incomplete(facts: Facts) -> Iterator[Hit]:
     fields = ("bld_cat", "bld_amt", "bld_unt")
     places = [("bldinfo", index) for index in range(len(facts.list.transfusions))]
     stay = facts.stay
@@ -92,10 +99,15 @@ def blood_incomplete(facts: Facts) -> Iterator[Hit]:
 
 
 @predicate()
-def age_missing(facts: Facts) -> Iterator[Hit]:
+def age_missing(facts: Facts) -> Iterable[Hit]:
     """Under one year the age in days is missing, else the age in years."""
-    if facts.stay.age is not None and facts.stay.age >= 1 and (facts.years_since_birth or 1) >= 1:
-        return
+    age = facts.stay.age
+    if age is not None and age >= 1 and (facts.years_since_birth or 1) >= 1:
+        return ()
+    return _age_missing(facts)
+
+
+def _age_missing(facts: Facts) -> Iterator[Hit]:
     no_years = _missing(facts, "setlinfo", -1, "age")
     no_days = _missing(facts, "setlinfo", -1, "nwb_age") and _missing(facts, "setlinfo", -1, "age_days")
     if not no_years and not no_days:
@@ -112,43 +124,38 @@ def age_missing(facts: Facts) -> Iterator[Hit]:
 
 
 @predicate()
-def receiver_missing(facts: Facts, *, discharge_way: str, may_be_unknown: bool) -> Iterator[Hit]:
+def receiver_missing(facts: Facts, *, discharge_way: str, may_be_unknown: bool) -> Iterable[Hit]:
     """A patient was sent on, and name or code of the receiving institution is missing.
 
     ``may_be_unknown``: both may be missing, when nobody knows where the patient went.
     """
     if facts.stay.discharge_way != discharge_way:
-        return
+        return ()
     empty = [w for w in ("acp_medins_name", "acp_optins_code") if _missing(facts, "setlinfo", -1, w)]
     if len(empty) == 2 and may_be_unknown:
-        return
-    for wire in empty:
-        yield Hit("setlinfo", wire=wire)
+        return ()
+    return [Hit("setlinfo", wire=wire) for wire in empty]
 
 
 @predicate()
-def employer_missing(facts: Facts, *, occupations: tuple[str, ...]) -> Iterator[Hit]:
+def employer_missing(facts: Facts, *, occupations: tuple[str, ...]) -> Iterable[Hit]:
     """A patient in employment without name or address of the employer."""
     stay = facts.stay
-    if (
-        stay.employer_name
-        and stay.employer_address
-        and stay.employer_name[0] > " " < stay.employer_address[0]
-    ):
-        return
-    if stay.occupation in occupations:
-        for wire in ("emp_name", "emp_addr"):
-            if _missing(facts, "setlinfo", -1, wire):
-                yield Hit("setlinfo", wire=wire)
+    if stay.occupation not in occupations:
+        return ()
+    wires = ("emp_name", "emp_addr")
+    return [Hit("setlinfo", wire=wire) for wire in wires if _missing(facts, "setlinfo", -1, wire)]
 
 
 @predicate()
-def tcm_diagnosis_missing(facts: Facts, *, treatment_types: tuple[str, ...]) -> Iterator[Hit]:
+def tcm_diagnosis_missing(facts: Facts, *, treatment_types: tuple[str, ...]) -> Iterable[Hit]:
     """A list of 中医 treatment without 主病 or 主证, or one of them without code or name."""
-    if facts.stay.treatment_type not in treatment_types:
-        return
-    if "diseinfo" in facts.malformed:
-        return
+    if facts.stay.treatment_type not in treatment_types or "diseinfo" in facts.malformed:
+        return ()
+    return _tcm_missing(facts)
+
+
+def _tcm_missing(facts: Facts) -> Iterator[Hit]:
     rows = facts.list.diagnoses
     for kind, name in _TCM[facts.interface]:
         found = [index for index, row in enumerate(rows) if row.kind == kind]
@@ -162,11 +169,16 @@ def tcm_diagnosis_missing(facts: Facts, *, treatment_types: tuple[str, ...]) -> 
 
 
 @predicate()
-def chronic_visit_incomplete(facts: Facts) -> Iterator[Hit]:
+def chronic_visit_incomplete(facts: Facts) -> Iterable[Hit]:
     """Something of a 门诊慢特病 visit is filled, and department, date, diagnosis or its code is not."""
     stay, rows = facts.stay, facts.list.chronic_diagnoses
     if not rows and stay.chronic_department is None and stay.chronic_visit_date is None:
-        return
+        return ()
+    return _chronic_incomplete(facts)
+
+
+def _chronic_incomplete(facts: Facts) -> Iterator[Hit]:
+    rows = facts.list.chronic_diagnoses
     for wire in ("opsp_diag_caty", "opsp_mdtrt_date"):
         if _missing(facts, "setlinfo", -1, wire):
             yield Hit("setlinfo", wire=wire)

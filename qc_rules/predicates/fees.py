@@ -79,13 +79,7 @@ _AMOUNTS = (
 @predicate(needs=("iteminfo",))
 def negative_charges(facts: Facts) -> Iterable[Hit]:
     """An amount of a charge is negative: the first such amount of each row."""
-    _, *columns = facts.charge_columns
-    try:
-        if min(map(min, columns)) >= 0:
-            return ()
-    except TypeError:
-        pass  # an amount is missing somewhere: look row by row
-    return _negative(facts)
+    return _negative(facts) if facts.least_charge < 0 else ()
 
 
 def _negative(facts: Facts) -> Iterator[Hit]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from operator import attrgetter
+from itertools import chain
+from operator import attrgetter, mul
 from typing import Any
 
 from models.settlement_list import FIELDS, Weights
@@ -23,7 +24,7 @@ _CHECK_DIGITS = "10X98765432"
 
 def check_digit(first_17: str) -> str:
     """The eighteenth character of a citizen's identity number (GB 11643)."""
-    return _CHECK_DIGITS[sum(int(d) * w for d, w in zip(first_17, _WEIGHTS, strict=True)) % 11]
+    return _CHECK_DIGITS[sum(map(mul, map(int, first_17), _WEIGHTS)) % 11]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +103,19 @@ def identity_sex_differs(
 _PERSON = re.compile(r"[^\W\d_]+(?:·[^\W\d_]+)*")
 
 
+_ATTRIBUTES = {wire: info.attribute for wire, info in FIELDS["setlinfo"].items()}
+
+
 @predicate()
-def name_malformed(facts: Facts, *, field: str) -> Iterator[Hit]:
+def name_malformed(facts: Facts, *, field: str) -> Iterable[Hit]:
     """A person's name is not 2–40 letters, · between the parts of a minority name."""
-    name = getattr(facts.stay, FIELDS["setlinfo"][field].attribute)
-    if name is None or name.isspace():
-        return
+    name = getattr(facts.stay, _ATTRIBUTES[field])
+    if name is None or (name.isalpha() and 2 <= len(name) <= 40) or name.isspace():
+        return ()
+    return _malformed(name, field)
+
+
+def _malformed(name: str, field: str) -> Iterator[Hit]:
     plain = name.replace("•", "·").replace("・", "·").replace("．", "·")
     reason = ""
     if not 2 <= len(name) <= 40:
@@ -160,6 +168,9 @@ def telephone_malformed(facts: Facts) -> Iterator[Hit]:
 _WEIGHT_FIELDS = ("nwb_bir_wt", "nwb_adm_wt", "mul_nwb_bir_wt", "mul_nwb_adm_wt")
 
 
+_READ_WEIGHTS = attrgetter(*(FIELDS["setlinfo"][wire].attribute for wire in _WEIGHT_FIELDS))
+
+
 def _weights(facts: Facts, fields: tuple[str, ...]) -> Iterator[tuple[str, Weights]]:
     for wire in fields:
         weights = getattr(facts.stay, FIELDS["setlinfo"][wire].attribute)
@@ -192,8 +203,14 @@ def weight_outside(facts: Facts, *, fields: tuple[str, ...]) -> Iterator[Hit]:
 
 
 @predicate()
-def several_weights_wrong(facts: Facts, *, fields: tuple[str, ...]) -> Iterator[Hit]:
+def several_weights_wrong(facts: Facts, *, fields: tuple[str, ...]) -> Iterable[Hit]:
     """The weights of several newborns cannot be read, or one is outside the limits of the settings."""
+    if not facts.received.defects and not any(_READ_WEIGHTS(facts.stay)):
+        return ()
+    return _several_wrong(facts, fields)
+
+
+def _several_wrong(facts: Facts, fields: tuple[str, ...]) -> Iterator[Hit]:
     for defect in facts.received.defects:
         if defect.kind == "weights" and defect.official.startswith("setlinfo.mul_"):
             yield from defect_hit(defect)
@@ -255,25 +272,25 @@ _READ_AMOUNTS: Mapping[str, Callable[[Any], tuple[float | None, ...]]] = {
 
 
 @predicate()
-def amount_malformed(facts: Facts) -> Iterator[Hit]:
+def amount_malformed(facts: Facts) -> Iterable[Hit]:
     """An amount is no number, has more than two decimals, or is negative outside a reversal (红冲).
 
     A reversal is a list whose total is negative.
     """
-    amounts = list(_READ_AMOUNTS["setlinfo"](facts.stay))
-    for node in ("payinfo", "iteminfo"):
-        read = _READ_AMOUNTS[node]
-        for row in facts.rows(node):
-            amounts += read(row)
-    there = [amount for amount in amounts if amount is not None]
-    # Hundredths are seldom whole as floats, so those that are not get a second look.
-    doubtful = [amount for amount in there if amount * 100 % 1]
-    faulty = min(there, default=0) < 0 or any(round(amount * 100) / 100 != amount for amount in doubtful)
+    paid = [row.amount_yuan for row in facts.list.fund_payments]
+    amounts = list(
+        filter(None, chain(_READ_AMOUNTS["setlinfo"](facts.stay), paid, *facts.charge_columns[1:]))
+    )
+    whole_hundredths = [round(amount * 100) / 100 for amount in amounts] == amounts
+    if whole_hundredths and min(amounts, default=0) >= 0 and not facts.received.defects:
+        return ()
+    return _amount_faults(facts)
+
+
+def _amount_faults(facts: Facts) -> Iterator[Hit]:
     for defect in facts.received.defects:
         if defect.kind == "amount":
             yield from defect_hit(defect)
-    if not faulty:
-        return
     reversal = facts.total_fen is not None and facts.total_fen < 0
     for node, read in _READ_AMOUNTS.items():
         for index, row in enumerate(facts.rows(node), -1 if node == "setlinfo" else 0):

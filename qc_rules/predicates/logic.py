@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, time, timedelta
 
 from models.settlement_list import FIELDS
@@ -42,19 +42,21 @@ def _longest_stay(facts: Facts) -> int | None:
 
 
 @predicate()
-def discharge_before_admission(facts: Facts) -> Iterator[Hit]:
+def discharge_before_admission(facts: Facts) -> Iterable[Hit]:
     """The patient left before coming."""
     admitted, discharged = facts.stay.admission_time, facts.stay.discharge_time
-    if admitted and discharged and discharged < admitted and _earlier(discharged, admitted):
-        yield Hit("setlinfo", wire="dscg_time")
+    if not admitted or not discharged or discharged >= admitted or not _earlier(discharged, admitted):
+        return ()
+    return (Hit("setlinfo", wire="dscg_time"),)
 
 
 @predicate()
-def years_of_age_differ(facts: Facts) -> Iterator[Hit]:
+def years_of_age_differ(facts: Facts) -> Iterable[Hit]:
     """The age is not the full years from birth to admission; a decimal is passed over."""
     age, years = facts.stay.age, facts.years_since_birth
-    if age is not None and years is not None and years >= 0 and int(age) != years:
-        yield Hit("setlinfo", wire="age", values={"years": years})
+    if age is None or years is None or years < 0 or int(age) == years:
+        return ()
+    return (Hit("setlinfo", wire="age", values={"years": years}),)
 
 
 @predicate(fields=("nwb_age",))
@@ -239,45 +241,44 @@ def longer_than_stay(facts: Facts, *, field: str) -> Iterator[Hit]:
 
 
 @predicate()
-def settlement_period_inconsistent(facts: Facts) -> Iterator[Hit]:
+def settlement_period_inconsistent(facts: Facts) -> Iterable[Hit]:
     """The settlement period ends before it begins, or has no day in common with the stay."""
     begun, ended = facts.stay.settlement_start, facts.stay.settlement_end
     if begun and ended and begun > ended:
-        yield Hit("setlinfo", wire="setl_begn_date", values={"reason": "晚于结算结束日期"})
-        return
+        return (Hit("setlinfo", wire="setl_begn_date", values={"reason": "晚于结算结束日期"}),)
+    found = []
     if begun and facts.discharged_on and begun > facts.discharged_on:
-        yield Hit("setlinfo", wire="setl_begn_date", values={"reason": "晚于出院日期"})
+        found.append(Hit("setlinfo", wire="setl_begn_date", values={"reason": "晚于出院日期"}))
     if ended and facts.admitted_on and ended < facts.admitted_on:
-        yield Hit("setlinfo", wire="setl_end_date", values={"reason": "早于入院日期"})
+        found.append(Hit("setlinfo", wire="setl_end_date", values={"reason": "早于入院日期"}))
+    return found
 
 
 @predicate()
-def declared_too_early(facts: Facts) -> Iterator[Hit]:
+def declared_too_early(facts: Facts) -> Iterable[Hit]:
     """The list was handed in before discharge or before the settlement period ended."""
     declared, discharged = facts.stay.declared_at, facts.stay.discharge_time
     if declared is None:
-        return
+        return ()
     if discharged and declared < discharged and _earlier(declared, discharged):
-        yield Hit("setlinfo", wire="dcla_time", values={"reason": "早于出院时间"})
-    elif facts.stay.settlement_end and declared.date() < facts.stay.settlement_end:
-        yield Hit("setlinfo", wire="dcla_time", values={"reason": "早于结算结束日期"})
+        return (Hit("setlinfo", wire="dcla_time", values={"reason": "早于出院时间"}),)
+    if facts.stay.settlement_end and declared.date() < facts.stay.settlement_end:
+        return (Hit("setlinfo", wire="dcla_time", values={"reason": "早于结算结束日期"}),)
+    return ()
 
 
 @predicate()
-def nursing_days_disagree(facts: Facts, *, counting: str) -> Iterator[Hit]:
+def nursing_days_disagree(facts: Facts, *, counting: str) -> Iterable[Hit]:
     """Days of nursing are more than the days of the stay, or not ``exactly`` as many."""
     nursing = facts.nursing_days
-    if not nursing:
-        return
-    days = facts.stay.length_of_stay
-    if days is None:
-        days = facts.stay_days
-    if days is None or days < 0:
-        return
+    days = facts.stay_days if facts.stay.length_of_stay is None else facts.stay.length_of_stay
+    if not nursing or days is None or days < 0:
+        return ()
     days = max(days, 1)  # on the day of admission and discharge the patient is nursed too
-    if nursing > days or (counting == "exactly" and nursing != days):
-        values = {"days": days, "nursing": nursing, "expected": "等于" if counting == "exactly" else "不超过"}
-        yield Hit("setlinfo", wire=_first_nursing(facts), values=values)
+    if nursing == days or (nursing < days and counting != "exactly"):
+        return ()
+    values = {"days": days, "nursing": nursing, "expected": "等于" if counting == "exactly" else "不超过"}
+    return (Hit("setlinfo", wire=_first_nursing(facts), values=values),)
 
 
 _NURSING = tuple(
@@ -291,23 +292,31 @@ def _first_nursing(facts: Facts) -> str:
 
 
 @predicate()
-def count_differs(facts: Facts, *, field: str, node: str) -> Iterator[Hit]:
+def count_differs(facts: Facts, *, field: str, node: str) -> Iterable[Hit]:
     """A count in setlinfo is not the number of rows of its node."""
     stay = facts.stay
     sent = stay.diagnosis_count if field == "diag_code_cnt" else stay.procedure_count
-    if sent is None:
-        return
     rows = facts.rows(node)
-    if sent == len(rows):
-        return
+    if sent is None or sent == len(rows):
+        return ()
     if any(path.startswith(node) and "." not in path for path in facts.malformed):
-        return  # a row that could not be read was sent all the same
-    yield Hit("setlinfo", wire=field, values={"rows": len(rows)})
+        return ()  # a row that could not be read was sent all the same
+    return (Hit("setlinfo", wire=field, values={"rows": len(rows)}),)
 
 
 @predicate()
-def main_rows_wrong(facts: Facts) -> Iterator[Hit]:
+def main_rows_wrong(facts: Facts) -> Iterable[Hit]:
     """Not exactly one principal diagnosis, or not exactly one main procedure beside procedures."""
+    procedures, diagnoses, western = facts.list.procedures, facts.list.diagnoses, facts.western
+    # The usual list at once: one row of each kind is marked.
+    if [1 for row in procedures if row.kind == "1"] == [1] * bool(procedures) and [
+        1 for index in western if diagnoses[index].principal_flag == "1"
+    ] == [1]:
+        return ()
+    return _wrongly_marked(facts)
+
+
+def _wrongly_marked(facts: Facts) -> Iterator[Hit]:
     yield from _diagnosis_flags(facts)
     kinds = [row.kind for row in facts.list.procedures]
     marked = kinds.count("1")
@@ -346,13 +355,14 @@ def _too_many_or_none(
 
 
 @predicate()
-def death_without_severe_disease(facts: Facts, *, mild: tuple[str, ...]) -> Iterator[Hit]:
+def death_without_severe_disease(facts: Facts, *, mild: tuple[str, ...]) -> Iterable[Hit]:
     """A patient died, and every diagnosis is a ``mild`` one, by code prefix."""
     if facts.stay.discharge_way != "5":
-        return
+        return ()
     codes = [facts.diagnosis_codes[index] for index in facts.western]
-    if codes and all(code is not None and code.code.startswith(mild) for code in codes):
-        yield Hit("setlinfo", wire="dscg_way", values={"codes": [code.received for code in codes if code]})
+    if not codes or not all(code is not None and code.code.startswith(mild) for code in codes):
+        return ()
+    return (Hit("setlinfo", wire="dscg_way", values={"codes": [code.received for code in codes if code]}),)
 
 
 _ARROWS = re.compile(r"\s*(?:→|->|＞|>|，|,|、|;|；|\|)\s*")
@@ -373,12 +383,11 @@ def transfer_ends_elsewhere(facts: Facts) -> Iterator[Hit]:
         yield Hit("setlinfo", wire="refldept_dept", values={"reached": reached})
 
 
-@predicate()
-def nothing_on_admission(facts: Facts) -> Iterator[Hit]:
+@predicate(needs=("diseinfo",))
+def nothing_on_admission(facts: Facts) -> Iterable[Hit]:
     """Every diagnosis is said to have arisen during the stay (入院病情 4)."""
     rows, western = facts.list.diagnoses, facts.western
     for index in western:
         if rows[index].condition_on_admission != "4":
-            return
-    if western:
-        yield Hit("diseinfo", western[0], "adm_cond_type", values={"rows": len(western)})
+            return ()
+    return (Hit("diseinfo", western[0], "adm_cond_type", values={"rows": len(western)}),) if western else ()
