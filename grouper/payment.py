@@ -197,7 +197,8 @@ def _outliers(
     if limit is not None and limit.value != NOT_USED:
         if case.length_of_stay is None:
             sheet.missing.append("病例没有住院天数，不能判断是否超长住院；请填写住院天数")
-        elif case.length_of_stay > limit.number:
+            return "", None
+        if case.length_of_stay > limit.number:
             text = f"住院 {case.length_of_stay} 天，超过 {limit.value} 天"
             return "long_stay", _paid_as(sheet, "long_stay", text, limit.source, standard)
     low = _limit(sheet, "low_ratio", standard, (own.low_amount, own.low_ratio), source)

@@ -13,7 +13,7 @@ from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from api.cli.check import check
 from api.cli.demo import demo_app
-from api.cli.dip import dip_app, payment
+from api.cli.dip import dip_app, payment, payment_cases
 from api.cli.group import group
 from api.cli.packs import packs_app
 from api.cli.rules import rules_app
@@ -35,6 +35,7 @@ app = typer.Typer(
 app.command()(check)
 app.command()(group)
 app.command()(payment)
+app.command("payment-cases")(payment_cases)
 app.command()(template)
 app.command()(serve)
 app.add_typer(dip_app)

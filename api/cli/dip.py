@@ -24,7 +24,7 @@ from api.services.dip import (
     read_cost,
     write_catalogue,
 )
-from api.services.payment import PaymentDesk
+from api.services.payment import PaymentDesk, pay_file
 from api.settings import Settings, load_settings
 from grouper.dip.build import CITY_THRESHOLD, HistoryCase
 from grouper.dip.engine import DipResult
@@ -321,3 +321,39 @@ def _payment_text(found: DrgPayment) -> str:
     head = f"权重 {found.weight if found.weight is not None else '无'}{marks}  {OUTLIER_NAMES[found.outlier]}"
     amount = "" if found.expected is None else f"预计支付 {found.expected} 元"
     return "\n".join([head, *_steps(found.steps, found.missing), *([amount] if amount else [])])
+
+
+def payment_cases(
+    cases: Annotated[
+        Path,
+        typer.Argument(metavar="FILE.csv", help="病例：dx、procedures（以 | 分隔）、age、los、cost 等列。"),
+    ],
+    out_path: Annotated[Path, typer.Option("--out", metavar="FILE.csv", help="结果：原有各列加上支付。")],
+    *,
+    payment_pack: Annotated[
+        str, typer.Option("--payment", help="DRG 支付数据包编号；不写时按地区选取。")
+    ] = "",
+    level: LevelOption = "",
+    hospital: HospitalOption = "",
+    insurance: InsuranceOption = "",
+    scheme: Annotated[str, typer.Option(help="分组方案；不写时用支付数据包所依据的方案。")] = "",
+    region: RegionOption = None,
+    home: HomeOption = None,
+) -> None:
+    """给一个 CSV 文件中的病例算 DRG 预计支付和盈亏。
+
+    有行不能读取时仍写出全部行，列出行号和原因，退出码为 1。
+    """
+    settings = load_settings(home=home, region=region)
+    desk = PaymentDesk(Checker(settings.store(), settings.region))
+    billing = Billing(None, hospital, level, insurance)
+    with replacing(out_path, (cases,)) as part:
+        done = pay_file(desk, cases, part, billing, payment=payment_pack, scheme=scheme)
+    _list_errors(done.errors)
+    out.print(
+        f"{done.cases} 例：有金额 {done.priced}，不能读取 {len(done.errors)}；"
+        f"有金额的病例费用 {yuan(done.cost)} 元，预计支付 {yuan(done.paid)} 元，"
+        f"盈亏 {yuan(done.paid - done.cost)} 元；已写入 {escape(str(out_path))}"
+    )
+    if done.errors:
+        raise typer.Exit(1)

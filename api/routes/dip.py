@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from typing import Annotated, Any, NamedTuple
 
@@ -16,9 +15,12 @@ from api.problems import ProblemError
 from api.routes.check import read_list
 from api.routes.group import EXPECTED, GroupRequest, field_problem, is_list
 from api.services.dip import MAX_COST_YUAN, read_cost
+from api.services.payment import billing_of_list
+from api.services.payment import billing_of_list
 from api.state import ServiceDep
 from grouper.worksheet import Billing
 from models.grouping import Case
+from models.wire import Received
 
 router = APIRouter(prefix=API_PREFIX, tags=["DIP 与支付"])
 
@@ -70,7 +72,7 @@ DrgPlanId = Annotated[
         examples=["drg-payment-demo"],
     ),
 ]
-Given = Annotated[str, Query(max_length=30, description="收到的是清单时，清单之外的医疗机构和险种。")]
+Given = Annotated[str, Query(max_length=30, description="收到的是清单时，代替清单中的医疗机构、等级和险种。")]
 
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -95,11 +97,12 @@ BODY: dict[str, Any] = {
 
 
 class Asked(NamedTuple):
-    """What a body asks about: the case, how it is billed, the discharge date of a list."""
+    """What a body asks about: the case, how it is billed; of a list the discharge date and the list."""
 
     case: Case
     billing: Billing
     on: date | None
+    received: Received | None = None
 
 
 def read_billed_case(content: bytes) -> BilledCase:
@@ -113,7 +116,7 @@ def read_billed_case(content: bytes) -> BilledCase:
 
 
 async def given(hospital: Given = "", hospital_level: Given = "", insurance: Given = "") -> Billing:
-    """The hospital and the insurance that a settlement list does not give."""
+    """The hospital and the insurance, instead of those in a settlement list."""
     return Billing(None, hospital, hospital_level, insurance)
 
 
@@ -126,8 +129,9 @@ async def asked(
     """The case in the body; of a list the costs and the discharge date as well."""
     content = await json_body(request)
     if is_list(content):
-        case, cost, on = service.dip().case_of_list(read_list(content), region)
-        return Asked(case, replace(billing, cost=cost), on)
+        received = read_list(content)
+        case, cost, on = service.dip().case_of_list(received, region)
+        return Asked(case, billing_of_list(received, cost, billing), on, received)
     billed = read_billed_case(content)
     return Asked(billed.case(), billed.billing(), None)
 

@@ -272,3 +272,27 @@ def test_a_bureaus_table_is_imported_by_one_command(home: Path, capsys: pytest.C
     assert "列的对应是 主诊代码 → diagnosis、手术编码 → main、结算分 → score" in capsys.readouterr().err
     assert run(["dip", "group", "--region", "98", "--dx", "E04.900x001", "--procedures", "06.4x00"]) == 0
     assert "E04.9:06.4x00" in capsys.readouterr().out
+
+
+def test_a_file_of_cases_is_paid_by_drg(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        "case_id,sex,dx,procedures,age,los,cost,insurance",
+        "1,1,K35.800x001,47.0100,35,5,12500,居民",
+        "2,1,K35.800x001,47.0100,35,70,90000,",
+        "3,1,K35.800x001,47.0100,35,,9000,",
+        "4,1,,,35,1,很多,",
+    ]
+    (home / "cases.csv").write_text("\n".join(rows))
+    command = ["payment-cases", "cases.csv", "--out", "out.csv", "--region", "99", "--level", "三级"]
+    assert run([*command, "--insurance", "职工"]) == 1
+    # 1.4476 × 7000 × 1.05 = 10639.86; 70 days are paid at cost; the third has no length of stay
+    assert (
+        "4 例：有金额 2，不能读取 1；有金额的病例费用 102500.00 元，预计支付 100639.86 元"
+        in capsys.readouterr().out
+    )
+    with (home / "out.csv").open(encoding="utf-8", newline="") as handle:
+        found = list(csv.DictReader(handle))
+    assert [row["outlier"] for row in found] == ["正常", "超长住院", "未判断", ""]
+    assert [row["expected"] for row in found] == ["10639.86", "90000.00", "", ""]
+    assert "没有住院天数" in found[2]["missing"]
+    assert "费用“很多”" in found[3]["missing"]

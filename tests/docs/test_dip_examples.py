@@ -24,6 +24,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "dip-cases.csv").write_text(
         "case_id,dx,procedures,age,cost\n1,K35.800x001,47.0100,35,12500\n2,P07.100,39.6500,30,90000\n"
     )
+    (tmp_path / "drg-cases.csv").write_text(
+        "case_id,sex,dx,procedures,age,los,cost\n1,1,K35.800x001,47.0100,35,5,12500\n"
+        "2,1,K35.800x001,47.0100,35,5,90000\n"
+    )
     rows = ["case_id,year,dx,procedures,cost"]
     rows += [f"{number},2025,E04.900x001,06.4x00,{9000 + number}" for number in range(20)]
     rows += [f"{number},2024,E04.900x001,06.3100,{7000 + number}" for number in range(16)]
