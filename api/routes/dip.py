@@ -16,7 +16,6 @@ from api.routes.check import read_list
 from api.routes.group import EXPECTED, GroupRequest, field_problem, is_list
 from api.services.dip import MAX_COST_YUAN, read_cost
 from api.services.payment import billing_of_list
-from api.services.payment import billing_of_list
 from api.state import ServiceDep
 from grouper.worksheet import Billing
 from models.grouping import Case
