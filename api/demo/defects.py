@@ -13,6 +13,8 @@ from api.demo.generator import CARE_WARD, Payload, check_digit
 from api.demo.planted import Defect, Plant
 from models.settlement_list import Minutes
 
+__all__ = ["DEFECTS", "Defect"]
+
 
 def _info(body: Payload) -> Payload:
     found: Payload = body["setlinfo"]

@@ -125,15 +125,22 @@ def procedure_without_diagnosis(
 
 @predicate(codes=left_of("pairs", "icd9cm3"))
 def main_procedure_treats_other(
-    facts: Facts, *, pairs: tuple[str, ...], unless: tuple[str, ...] = (), only: bool = False
+    facts: Facts,
+    *,
+    pairs: tuple[str, ...],
+    among: tuple[str, ...] = ("",),
+    unless: tuple[str, ...] = (),
+    only: bool = False,
 ) -> Iterator[Hit]:
     """The main procedure treats what stands among the other diagnoses, not the principal diagnosis.
 
-    ``pairs``: procedures, and the diagnoses they treat. ``unless``: principal diagnoses with which this
-    says nothing. ``only``: nothing else may have been done in the stay.
+    ``pairs``: procedures, and the diagnoses they treat. ``among`` and ``unless``: prefixes that
+    the principal diagnosis must and must not have. ``only``: nothing else may have been done in the stay.
     """
     main, principal = facts.main_code, facts.principal_code
-    if main is None or principal is None or principal.code.startswith(unless):
+    if main is None or principal is None or not principal.code.startswith(among):
+        return
+    if principal.code.startswith(unless):
         return
     for left, right in pairs_of(pairs):
         if not main.code.startswith(left) or principal.code.startswith(right):
