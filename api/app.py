@@ -12,7 +12,7 @@ from api import problems
 from api.headers import AnswerHeaders
 from api.limits import BodyLimit
 from api.openapi import PROBLEM_ANSWER, document
-from api.routes import check, codes, dip, group, health, packs, rules
+from api.routes import check, codes, comparison, dip, explanation, group, health, packs, rules
 from api.settings import Settings
 from api.state import Service
 from api.version import program_version
@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     app.add_middleware(BodyLimit, limit=settings.body_limit)
     app.add_middleware(AnswerHeaders)
-    for part in (check, group, dip, codes, rules, packs, health):
+    for part in (check, group, explanation, comparison, dip, codes, rules, packs, health):
         app.include_router(part.router)
 
     def openapi() -> dict[str, Any]:

@@ -18,14 +18,19 @@ from api.routes.health import Health
 from api.routes.packs import PackEntry, pack_entry
 from api.services.check import Checker
 from api.services.codes import CodeEntry, find_code
+from api.services.comparison import ComparisonDesk, JudgedWhatIf
 from api.services.dip import DipDesk
-from api.services.payment import PaidGroup
+from api.services.explanation import explain_case
+from api.services.payment import PaidGroup, PaymentDesk
 from api.services.rules import RuleEntry, rule_entries
 from api.state import Service
 from coding.search import Hit
+from grouper.compare import SchemeComparison
 from grouper.dip.engine import DipResult
 from grouper.dip.explain import DipExplanation
 from grouper.dip.score import DipScore
+from grouper.explain import Explanation
+from grouper.worksheet import Billing
 from models.grouping import GroupResult
 from models.report import Report
 from models.settlement_list import FIELDS, NODE_LABELS, RECORDS, Minutes, SettlementList, Weights
@@ -57,6 +62,16 @@ DESCRIPTIONS = {
     "GroupResult": "分组结果。code 是 DRG 编码，0000 为未入组；reason 是固定的原因代号，explanation 是中文说明",
     "Complication": "一个其他诊断算作 MCC、CC 或都不是，是否被排除表排除",
     "PreparedCode": "收到的编码和分组所用的编码；used 为空即未使用，reason 说明原因",
+    "Explanation": "DRG 和得出它的过程：path 是 MDC、ADRG、DRG 三级；未入组时 tried 是试过的各组；names 是编码的名称",
+    "PathStep": "一级：level 是 MDC、ADRG 或 DRG，rule 是规则原文，held 是成立的条件，passed_over 是此前未入的组",
+    "RuleFact": "规则中的一个条件和本例与它有关的事实",
+    "PassedOver": "此前未入的一组；failed 是其规则中未满足的条件",
+    "JudgedWhatIf": "清单所列的分组，其他选择（按病历中的先后），支撑入组的编码；missing 是缺少的支付参数",
+    "JudgedAlternative": "一种选择。kind：principal 作主要诊断，main 作主要手术，without 不计这一并发症；差额都是选择减现状",
+    "RuleMention": "会新触发或不再触发的一条质控规则",
+    "Outcome": "分组及其权重、公布的支付标准、预计支付（元）；没有数据为空",
+    "Carrier": "去掉它就会改变分组的编码，病历中须有依据；without 是去掉后的分组",
+    "SchemeComparison": "同一病例在两个方案下的分组，权重差为后者减前者",
     "PackRef": "结果所用的数据包；sha256 是其清单的摘要",
     "Hit": "找到的一个编码。matched 是匹配的名称，reason 是代号，explanation 是中文说明，grey 为灰码",
     "CodeEntry": "一个编码。grey 为灰码（不用于结算清单），ancestors 由近到远",
@@ -101,6 +116,9 @@ ANSWERS = (
     DipExplanation,
     DipScore,
     PaidGroup,
+    Explanation,
+    JudgedWhatIf,
+    SchemeComparison,
     Hit,
     CodeEntry,
     RuleEntry,
@@ -152,12 +170,17 @@ def _examples(checker: Checker) -> dict[str, Any]:
     """What the service really answers, by operation."""
     received = decode_payload(EXAMPLE_LIST)
     pack = checker.store.pack_for("icd10")
+    case = GroupRequest(**EXAMPLE_CASE).case()
+    comparison = ComparisonDesk(checker, PaymentDesk(checker))
     rules = rule_entries(checker.rules)[:2]
     entry = find_code(checker.library, "icd10", "I10.x00x002")
     found = {
         "check": checker.check(received),
-        "group": checker.group(GroupRequest(**EXAMPLE_CASE).case()),
+        "group": checker.group(case),
         "dip_group": DipDesk(checker).group(BilledCase(**EXAMPLE_BILLED_CASE).case()),
+        "group_explain": explain_case(checker, case),
+        "group_what_if": comparison.what_if(case, Billing()),
+        "group_compare": comparison.compare("chs-drg-1.1", "chs-drg-2.0", case),
         "get_code": entry,
         "list_rules": rules,
         "get_rule": checker.rules.rule(rules[0].code) if rules else None,

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from grouper.compare import TooManyCodesError
 from models.pack import PackError
 
 MEDIA_TYPE = "application/problem+json"
@@ -106,8 +107,9 @@ def install(app: FastAPI) -> None:
         detail = "；".join(f"{fault.place}：{fault.reason}" for fault in faults)
         return response(problem("invalid-request", detail, faults))
 
+    @app.exception_handler(TooManyCodesError)
     @app.exception_handler(PackError)
-    async def pack_error(_: Request, error: PackError) -> Response:
+    async def refused_by_a_service(_: Request, error: Exception) -> Response:
         return response(problem("invalid-request", str(error)))
 
     app.add_middleware(UnexpectedErrors)

@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from api.problems import ProblemError
 from api.services.check import Checker
 from api.services.codes import open_search
+from api.services.comparison import ComparisonDesk
 from api.services.dip import DipDesk
 from api.services.payment import PaymentDesk
 from api.settings import Settings
@@ -36,6 +37,7 @@ class Service:
     _search: CodeSearch | None = None
     _dip: DipDesk | None = None
     _payment: PaymentDesk | None = None
+    _comparison: ComparisonDesk | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def open(self) -> None:
@@ -66,6 +68,12 @@ class Service:
         if self._payment is None:
             self._payment = PaymentDesk(self.require())
         return self._payment
+
+    def comparison(self) -> ComparisonDesk:
+        """Other choices of one record, and two schemes. Raises ProblemError (503)."""
+        if self._comparison is None:
+            self._comparison = ComparisonDesk(self.require(), self.payment())
+        return self._comparison
 
     def search(self) -> CodeSearch:
         """The search box, built when first asked for (about a second). Raises PackError."""

@@ -131,16 +131,32 @@ def case_rows(
 
     Raises CaseFileError.
     """
+    _, rows = rows_with_cases(scheme, path, diagnosis_edition, procedure_edition)
+    for line, _, case in rows:
+        yield line, case
+
+
+def rows_with_cases(
+    scheme: DrgScheme, path: Path, diagnosis_edition: str = "", procedure_edition: str = ""
+) -> tuple[list[str], Iterator[tuple[int, list[str], PreparedCase | RowFault]]]:
+    """The names of the columns, and for each row its line, its values and its case or fault.
+
+    Raises CaseFileError.
+    """
     lines = _Lines(_read(path))
     reader = csv.reader(lines)
     header = _header(reader, path)
     to_case = _row_reader(scheme, header, diagnosis_edition, procedure_edition)
-    for row, fault in _rows(reader, lines, len(header)):
-        line = reader.line_num
-        try:
-            yield line, RowFault(line, fault) if fault else to_case(row)
-        except ValueError as error:
-            yield line, RowFault(line, str(error))
+
+    def rows() -> Iterator[tuple[int, list[str], PreparedCase | RowFault]]:
+        for row, fault in _rows(reader, lines, len(header)):
+            line = reader.line_num
+            try:
+                yield line, row, RowFault(line, fault) if fault else to_case(row)
+            except ValueError as error:
+                yield line, row, RowFault(line, str(error))
+
+    return header, rows()
 
 
 class _Lines:

@@ -6,7 +6,7 @@ selection that it would have to satisfy. What belongs first is decided by the re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -49,6 +49,8 @@ class Weights(msgspec.Struct, frozen=True):
     weights: dict[str, Decimal]
     standards: dict[str, Decimal]
     """Payment standard in yuan, for plans that publish one."""
+    pay: Callable[[GroupResult], Decimal | None] | None = None
+    """What the case at hand is expected to be paid in a group, in yuan; None where a parameter is missing."""
 
     @classmethod
     def from_pack(cls, pack: Pack) -> Weights:
@@ -65,13 +67,17 @@ class Weights(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """A group and what the plan gives for it; None where the plan publishes no figure."""
+    """A group and what the plan gives for it; None where the plan publishes no figure.
+
+    ``standard``: the published payment standard, ``payment``: the expected payment; both in yuan.
+    """
 
     code: str
     name: str
     reason: str
     weight: Decimal | None = None
     standard: Decimal | None = None
+    payment: Decimal | None = None
 
 
 class Alternative(msgspec.Struct, frozen=True):
@@ -91,6 +97,7 @@ class Alternative(msgspec.Struct, frozen=True):
     standard_difference: Decimal | None
     rule: str
     obstacles: tuple[str, ...] = ()
+    payment_difference: Decimal | None = None
 
 
 class Carrier(msgspec.Struct, frozen=True):
@@ -264,6 +271,7 @@ def _alternative(scheme: DrgScheme, change: _Change, listed: Outcome, weights: W
         _difference(outcome.standard, listed.standard),
         change.rule,
         tuple(obstacles),
+        _difference(outcome.payment, listed.payment),
     )
 
 
@@ -296,6 +304,7 @@ def _outcome(result: GroupResult, weights: Weights | None) -> Outcome:
         result.reason,
         weights.weights.get(result.code) if weights else None,
         weights.standards.get(result.code) if weights else None,
+        weights.pay(result) if weights and weights.pay else None,
     )
 
 

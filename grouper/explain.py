@@ -32,7 +32,7 @@ _SIGNS = {"=": "等于", "!=": "不等于", "<": "小于", "<=": "不大于", ">
 _SEX = {"1": "男", "2": "女"}
 
 
-class Finding(msgspec.Struct, frozen=True):
+class RuleFact(msgspec.Struct, frozen=True):
     """One condition of a rule, as the rule writes it, and the facts of this case about it (Chinese)."""
 
     condition: str
@@ -46,17 +46,17 @@ class PassedOver(msgspec.Struct, frozen=True):
     code: str
     name: str
     rule: str
-    failed: tuple[Finding, ...]
+    failed: tuple[RuleFact, ...]
 
 
-class Step(msgspec.Struct, frozen=True):
+class PathStep(msgspec.Struct, frozen=True):
     """One level of the path: ``level`` is MDC, ADRG or DRG; ``rule`` is the official text."""
 
     level: str
     code: str
     name: str
     rule: str
-    held: tuple[Finding, ...]
+    held: tuple[RuleFact, ...]
     passed_over: tuple[PassedOver, ...]
 
 
@@ -67,7 +67,7 @@ class Explanation(msgspec.Struct, frozen=True):
     """
 
     result: GroupResult
-    path: tuple[Step, ...]
+    path: tuple[PathStep, ...]
     tried: tuple[PassedOver, ...] = ()
     names: dict[str, str] = {}
 
@@ -97,7 +97,7 @@ class _Walk:
         self.case = case
         self.facts = CaseFacts(case, scheme.scheme.code_sets)
         self.tried: list[PassedOver] = []
-        self.path: tuple[Step, ...] = ()
+        self.path: tuple[PathStep, ...] = ()
         if case.principal:
             self._mdcs()
 
@@ -110,18 +110,18 @@ class _Walk:
             if failed:
                 mdcs_before.append(PassedOver("MDC", mdc.code, mdc.name, mdc.condition, failed))
                 continue
-            step = Step(
+            step = PathStep(
                 "MDC", mdc.code, mdc.name, mdc.condition, self._held(mdc.condition), tuple(mdcs_before)
             )
             lower = self._adrgs(mdc.code, adrgs_before)
             if lower:
                 self.path = (step, *lower)
                 return
-            found = Finding(mdc.condition, "进入该 MDC，但其中没有条件成立的 ADRG")
+            found = RuleFact(mdc.condition, "进入该 MDC，但其中没有条件成立的 ADRG")
             mdcs_before.append(PassedOver("MDC", mdc.code, mdc.name, mdc.condition, (found,)))
         self.tried = [*mdcs_before, *adrgs_before]
 
-    def _adrgs(self, mdc: str, before: list[PassedOver]) -> tuple[Step, ...]:
+    def _adrgs(self, mdc: str, before: list[PassedOver]) -> tuple[PathStep, ...]:
         for adrg in self.scheme.scheme.adrgs:
             if adrg.mdc != mdc:
                 continue
@@ -131,19 +131,19 @@ class _Walk:
                 before.append(PassedOver("ADRG", adrg.part, name, adrg.condition, failed))
                 continue
             held = self._held(adrg.condition)
-            step = Step("ADRG", adrg.part, name, adrg.condition, held, tuple(before))
+            step = PathStep("ADRG", adrg.part, name, adrg.condition, held, tuple(before))
             if adrg.kind == AMBIGUOUS:
                 return (step,)
             passed: list[PassedOver] = []
             for drg in self.scheme.scheme.drgs.get(adrg.code, ()):
                 failed = self._failed(drg.condition)
                 if not failed:
-                    last = Step(
+                    last = PathStep(
                         "DRG", drg.code, drg.name, drg.condition, self._held(drg.condition), tuple(passed)
                     )
                     return (step, last)
                 passed.append(PassedOver("DRG", drg.code, drg.name, drg.condition, failed))
-            found = Finding(adrg.condition, "规则成立，但其中没有条件成立的 DRG")
+            found = RuleFact(adrg.condition, "规则成立，但其中没有条件成立的 DRG")
             before.append(PassedOver("ADRG", adrg.part, name, adrg.condition, (found,)))
         return ()
 
@@ -158,18 +158,18 @@ class _Walk:
         ]
         return {entry.code: entry.name for entry in entries if entry is not None}
 
-    def _failed(self, rule: str) -> tuple[Finding, ...]:
+    def _failed(self, rule: str) -> tuple[RuleFact, ...]:
         node = self.scheme.scheme.formulas[rule]
         return () if self._holds(node) else tuple(dict.fromkeys(self._decisive(node, holds=False)))
 
-    def _held(self, rule: str) -> tuple[Finding, ...]:
+    def _held(self, rule: str) -> tuple[RuleFact, ...]:
         node = self.scheme.scheme.formulas[rule]
         return tuple(dict.fromkeys(self._decisive(node, holds=True)))
 
     def _holds(self, node: Node) -> bool:
         return evaluate(node, self.facts, self.scheme.scheme.members)
 
-    def _decisive(self, node: Node, *, holds: bool) -> Iterable[Finding]:
+    def _decisive(self, node: Node, *, holds: bool) -> Iterable[RuleFact]:
         """The conditions because of which ``node`` holds, or does not hold.
 
         A conjunction holds by all its parts and fails by those that fail; a disjunction holds by its
@@ -186,9 +186,9 @@ class _Walk:
                 for part in parts:
                     yield from self._decisive(part, holds=False)
             case Always():
-                yield Finding("1", "没有附加条件")
+                yield RuleFact("1", "没有附加条件")
             case _:
-                yield Finding(render(node), self._facts_about(node))
+                yield RuleFact(render(node), self._facts_about(node))
 
     def _facts_about(self, leaf: Node) -> str:
         match leaf:
@@ -322,6 +322,6 @@ def _passed_over_lines(entries: Sequence[PassedOver], indent: str) -> Iterable[s
             yield f"{indent}此前未入的 {level} {'、'.join(codes)}：{reasons}"
 
 
-def _without_sets(finding: Finding) -> str:
+def _without_sets(finding: RuleFact) -> str:
     head, mark, _ = finding.facts.partition(" 不在集合 ")
     return f"{head} 不在其规则的集合中" if mark else finding.facts

@@ -12,6 +12,7 @@ import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from api.cli.check import check
+from api.cli.compare import compare, explain, what_if
 from api.cli.demo import demo_app
 from api.cli.dip import dip_app, payment, payment_cases
 from api.cli.group import group
@@ -34,6 +35,9 @@ app = typer.Typer(
 )
 app.command()(check)
 app.command()(group)
+app.command()(explain)
+app.command("what-if")(what_if)
+app.command()(compare)
 app.command()(payment)
 app.command("payment-cases")(payment_cases)
 app.command()(template)

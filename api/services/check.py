@@ -109,7 +109,7 @@ class Checker:
 
     def check(self, received: Received, *, region: str = "", scheme: str = "") -> Report:
         """Check and group one list. Raises PackError when the packs asked for do not exist."""
-        on = _discharge_date(received)
+        on = discharge_date(received)
         rules = self.rules_for(on, region)
         facts = rules.facts(received)
         packs = (*rules.packs, *rules.reference.packs)
@@ -120,6 +120,8 @@ class Checker:
             if scheme:
                 raise
             ungrouped = str(error)
+            # The rules are told why there is no group; the report has none.
+            facts.group = _no_scheme(ungrouped)
         else:
             facts.group = chosen.group(case_of(facts))
             if facts.group.pack is not None:
@@ -133,7 +135,7 @@ class Checker:
             score=score,
             grade=next(grade for lowest, grade in GRADES if score >= lowest),
             findings=tuple(findings),
-            group=facts.group,
+            group=None if ungrouped else facts.group,
             packs=packs,
             ungrouped=ungrouped,
         )
@@ -144,7 +146,7 @@ class Checker:
 
     def group_list(self, received: Received, *, region: str = "", scheme: str = "") -> GroupResult:
         """Group one list without checking it. Raises PackError when no scheme holds."""
-        on = _discharge_date(received)
+        on = discharge_date(received)
         facts = self.rules_for(on, region).facts(received)
         return self.scheme_for(on, region, scheme).group(case_of(facts))
 
@@ -172,9 +174,15 @@ def case_of(facts: Facts) -> Case:
     )
 
 
-def _discharge_date(received: Received) -> date | None:
+def discharge_date(received: Received) -> date | None:
+    """The day that decides which packs hold for a list."""
     moment = received.list.stay.discharge_time
     return moment.date() if moment else None
+
+
+def _no_scheme(explanation: str) -> GroupResult:
+    """What the rules see of a list that no scheme could group."""
+    return GroupResult("", "", "", "", reason="no_scheme", explanation=explanation)
 
 
 def _list_id(facts: Facts) -> str:
