@@ -10,7 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from models.grouping import GroupResult
+import msgspec
+
+from models.grouping import Complication, GroupResult
 from models.report import Finding
 from models.wire import decode_payload
 from qc_rules.ruleset import RuleSet
@@ -88,7 +90,11 @@ def run(rules: RuleSet, example: Example) -> list[Finding]:
 
 def _group(given: Mapping[str, Any]) -> GroupResult:
     empty = dict.fromkeys(("code", "name", "mdc", "adrg", "reason", "explanation"), "")
-    return GroupResult(**{**empty, **given})
+    try:
+        complications = msgspec.convert(given.get("complications", ()), tuple[Complication, ...])
+    except msgspec.ValidationError as error:
+        raise ExampleError(f"group.complications：{error}") from error
+    return GroupResult(**{**empty, **given, "complications": complications})
 
 
 def faults(rules: RuleSet, rule: Rule) -> Iterator[str]:
