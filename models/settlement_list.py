@@ -1,4 +1,5 @@
-"""The settlement list (医疗保障基金结算清单) as typed records: the nodes of interfaces 4101 and 4101A.
+"""The settlement list (医疗保障基金结算清单) as typed records: the nodes of interfaces 4101 and 4101A,
+and two optional ones of our own: the charge lines and the evidence behind the list.
 
 Attribute names are the field's English terms; the official wire name of each field stands beside it
 and is what JSON carries. An absent, null or empty value is None. Sources: 医保办发〔2020〕20号 and
@@ -273,6 +274,45 @@ class Transfusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     unit: A[Text, both("输血计量单位", 3)] = _wire("bld_unt")
 
 
+class ChargeLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """feedetail: one charge line, under the names of interface 2301. Never part of what 4101 uploads.
+
+    A refund is a line with negative quantity and amount. ``device_identifier`` is an addition of ours.
+    """
+
+    serial_number: A[Text, both("费用明细流水号", 30)] = _wire("feedetl_sn")
+    charged_at: A[Moment, both("费用发生时间")] = _wire("fee_ocur_time")
+    national_code: A[Text, both("医疗目录编码", 50)] = _wire("med_list_codg")
+    item_code: A[Text, both("医药机构目录编码", 150)] = _wire("medins_list_codg")
+    item_name: A[Text, both("医药机构目录名称", 200)] = _wire("medins_list_name")
+    category: A[Text, both("医疗收费项目类别", 6)] = _wire("med_chrgitm_type")
+    quantity: A[Number, both("数量")] = _wire("cnt")
+    price_yuan: A[Number, both("单价")] = _wire("pric")
+    amount_yuan: A[Number, both("明细项目费用总额")] = _wire("det_item_fee_sumamt")
+    department_code: A[Text, both("开单科室编码", 30)] = _wire("bilg_dept_codg")
+    department_name: A[Text, both("开单科室名称", 100)] = _wire("bilg_dept_name")
+    doctor_code: A[Text, both("开单医生编码", 30)] = _wire("bilg_dr_codg")
+    doctor_name: A[Text, both("开单医师姓名", 50)] = _wire("bilg_dr_name")
+    order_number: A[Text, both("处方/医嘱号", 40)] = _wire("rx_drord_no")
+    device_identifier: A[Text, both("医疗器械唯一标识（UDI）", 200)] = _wire("udi")
+
+
+class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """evidence: an order, or what was given, measured, seen or nursed; all names are ours.
+
+    ``kind``: order, drug, lab, exam or nursing. ``value`` is a number or text (``<0.01``, ``双肺渗出``).
+    """
+
+    kind: A[Text, both("证据类别", 10)] = _wire("kind")
+    code: A[Text, both("项目代码", 50)] = _wire("code")
+    name: A[Text, both("项目名称", 200)] = _wire("name")
+    value: A[Text, both("结果", 2000)] = _wire("value")
+    unit: A[Text, both("结果单位", 20)] = _wire("unit")
+    started_at: A[Moment, both("开始或采样时间")] = _wire("start")
+    ended_at: A[Moment, both("结束时间")] = _wire("end")
+    order_number: A[Text, both("医嘱号", 40)] = _wire("order_no")
+
+
 class SettlementList(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """One settlement list. Rows stand in the order received."""
 
@@ -284,6 +324,8 @@ class SettlementList(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     procedures: tuple[Procedure, ...] = msgspec.field(default=(), name="oprninfo")
     intensive_care: tuple[IntensiveCare, ...] = msgspec.field(default=(), name="icuinfo")
     transfusions: tuple[Transfusion, ...] = msgspec.field(default=(), name="bldinfo")
+    charge_lines: tuple[ChargeLine, ...] = msgspec.field(default=(), name="feedetail")
+    evidence: tuple[Evidence, ...] = msgspec.field(default=(), name="evidence")
 
 
 RECORDS: Mapping[str, type[msgspec.Struct]] = {
@@ -295,6 +337,8 @@ RECORDS: Mapping[str, type[msgspec.Struct]] = {
     "oprninfo": Procedure,
     "icuinfo": IntensiveCare,
     "bldinfo": Transfusion,
+    "feedetail": ChargeLine,
+    "evidence": Evidence,
 }
 """The record type of each node, by wire name."""
 
@@ -307,9 +351,13 @@ NODE_LABELS: Mapping[str, str] = {
     "oprninfo": "手术操作",
     "icuinfo": "重症监护",
     "bldinfo": "输血",
+    "feedetail": "收费明细",
+    "evidence": "诊疗证据",
 }
 
 NODES_ONLY_4101 = frozenset({"payinfo", "iteminfo"})
+BACKING_NODES = frozenset({"feedetail", "evidence"})
+"""Optional nodes of ours that back a list and are never uploaded with it."""
 NODE_ATTRIBUTES: Mapping[str, str] = {
     field.encode_name: field.name for field in msgspec.structs.fields(SettlementList)
 }

@@ -16,6 +16,7 @@ from typing import Any, cast
 import msgspec
 
 from models.settlement_list import (
+    BACKING_NODES,
     FIELDS,
     MAX_COUNT,
     MAX_YUAN,
@@ -32,6 +33,8 @@ from models.settlement_list import (
 
 MAX_ROWS = 10_000
 """Rows of one node beyond this are reported and left out: no stay has that many."""
+MAX_BACKING_ROWS = 50_000
+"""The same for charge lines and evidence: a year in intensive care has some 30,000 lines."""
 SHOWN = 60
 """Characters of a wrong value that a defect repeats."""
 
@@ -76,6 +79,7 @@ SPELLINGS: Mapping[str, Mapping[str, str]] = {
         "item_oth_amt": "oth_amt",
     },
     "oprninfo": {"main_oprn_flag": "oprn_oprt_type"},
+    "feedetail": {"drord_no": "rx_drord_no"},
 }
 """Official wire name by the variant spelling met in the field, for each node."""
 
@@ -265,10 +269,11 @@ class _Reader:
         if not isinstance(value, list):
             self._misshapen(place, label, value, "应为数组")
             return None
-        if len(value) > MAX_ROWS:
-            reason = f"共 {len(value)} 行，超过上限 {MAX_ROWS} 行，其后的行未检查；请核对是否导出错误"
+        most = MAX_BACKING_ROWS if node in BACKING_NODES else MAX_ROWS
+        if len(value) > most:
+            reason = f"共 {len(value)} 行，超过上限 {most} 行，其后的行未检查；请核对是否导出错误"
             self._misshapen(place, label, "", reason, usable=True)
-            value = value[:MAX_ROWS]
+            value = value[:most]
         rows = []
         for index, row in enumerate(value):
             if isinstance(row, dict):
@@ -429,17 +434,20 @@ _DIAGNOSIS_KIND_4101A = {"1": "1", "2": "1", "3": "2", "4": "3"}
 """诊断类别 of 4101 → 4101A: both kinds of western diagnosis are 1 there."""
 
 
-def encode(received: Received, interface: Interface | None = None) -> dict[str, Any]:
+def encode(
+    received: Received, interface: Interface | None = None, *, with_evidence: bool = False
+) -> dict[str, Any]:
     """The list as plain JSON values under official names, without envelope.
 
     Unknown fields and values that could not be read are written back as received. Converting 4101 to
     4101A leaves out what that interface does not have; the reverse cannot add what was never sent.
+    Charge lines and evidence are no part of either interface: ``with_evidence`` writes them as well.
     """
     target = interface or received.interface
     shorten = target == "4101A" and received.interface == "4101"
     written: dict[str, Any] = {}
     for node, attribute in NODE_ATTRIBUTES.items():
-        if shorten and node in NODES_ONLY_4101:
+        if (shorten and node in NODES_ONLY_4101) or (node in BACKING_NODES and not with_evidence):
             continue
         value = getattr(received.list, attribute)
         if node == "setlinfo":

@@ -32,6 +32,8 @@ Scope = Literal[
     "oprninfo",
     "icuinfo",
     "bldinfo",
+    "feedetail",
+    "evidence",
     "discharge_diagnoses",
     "western_diagnoses",
     "principal_diagnosis",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, cast
 from urllib.parse import parse_qsl
 
 from models.report import SEVERITY_LABELS, Finding, Report, Severity
-from models.settlement_list import FIELDS, NODE_LABELS, Info, Interface
+from models.settlement_list import BACKING_NODES, FIELDS, NODE_LABELS, Info, Interface
 from models.wire import DecodeError, decode, decode_payload, encode
 from web.domains import Domain, Domains
 from web.layout import DOMAIN_OF, LOOKUPS, SECOND_LINE, SECTIONS, WIDE, Section
@@ -32,6 +32,8 @@ _POSITIONS: Mapping[str, int] = {
         name for part in SECTIONS for block in part.blocks for name in (*block.fields, block.node) if name
     )
 }
+SHOWN_NODES = FIELDS.keys() - BACKING_NODES
+"""The nodes of the form; charge lines and evidence of a pasted list are carried along unseen."""
 _ORDER: Mapping[Severity, int] = {severity: rank for rank, severity in enumerate(SEVERITY_LABELS)}
 NUMBER_KINDS = ("number", "amount", "count")
 
@@ -76,11 +78,11 @@ def open_list(content: bytes) -> Form:
         raise FormError("内容为空：请粘贴或选择一份结算清单的 JSON")
     try:
         received = decode(text.encode("utf-8", "surrogatepass"))
-        payload = encode(received)
+        payload = encode(received, with_evidence=True)
     except (DecodeError, UnicodeError) as error:
         raise FormError(f"无法读取清单：{error}") from error
     for node, rows in payload.items():
-        if node in FIELDS and isinstance(rows, list) and len(rows) > MAX_ROWS:
+        if node in SHOWN_NODES and isinstance(rows, list) and len(rows) > MAX_ROWS:
             raise FormError(
                 f"{NODE_LABELS[node]}有 {len(rows)} 行，页面最多显示 {MAX_ROWS} 行；请改用 qingdan check 检查文件"
             )
@@ -118,11 +120,12 @@ def read_form(body: str) -> Form:
             elif wire == ENVELOPE:
                 envelope = _object(value)
             elif wire == EXTRA:
-                payload.update((key, kept) for key, kept in _object(value).items() if key not in FIELDS)
+                payload.update((key, kept) for key, kept in _object(value).items() if key not in SHOWN_NODES)
             continue
         fields = FIELDS.get(node)
         if (
             fields is None
+            or node in BACKING_NODES
             or (wire != EXTRA and wire not in fields)
             or (index is None) != (node == "setlinfo")
         ):
@@ -160,7 +163,7 @@ def export(form: Form) -> bytes:
     if form.empty:
         raise FormError("还没有填写内容，没有可导出的清单")
     received = decode_payload(form.message)
-    written: dict[str, Any] = encode(received)
+    written: dict[str, Any] = encode(received, with_evidence=True)
     if form.envelope is not None:
         written = {**form.envelope, "infno": form.interface, "input": written}
     return json.dumps(written, ensure_ascii=False, indent=2).encode("utf-8", "surrogatepass")
@@ -277,7 +280,7 @@ class Page:
     @property
     def extra(self) -> str:
         """What the list has beside its nodes, as JSON; empty for nothing."""
-        return _extra(self.form.payload, FIELDS)
+        return _extra(self.form.payload, SHOWN_NODES)
 
     @property
     def stay_extra(self) -> str:
@@ -384,7 +387,7 @@ def _place(path: str) -> tuple[int, int, int]:
     """Sorts places of findings as they stand on the page; what has no place goes last."""
     found = _PLACE.fullmatch(target(path))
     node, index, wire = found.groups(default="") if found else ("", "", "")
-    if node == "setlinfo" or node not in FIELDS:
+    if node == "setlinfo" or node not in SHOWN_NODES:
         return _POSITIONS.get(wire, len(_POSITIONS)), 0, 0
     first_line = [name for name in FIELDS[node] if name not in SECOND_LINE.get(node, ())]
     columns = ["", *first_line, *SECOND_LINE.get(node, ())]
@@ -397,7 +400,7 @@ def worst(findings: Iterable[Finding]) -> Severity | Literal[""]:
     return next((severity for severity in SEVERITY_LABELS if severity in found), "")
 
 
-def _extra(values: object, fields: Mapping[str, object]) -> str:
+def _extra(values: object, fields: Container[str]) -> str:
     if not isinstance(values, Mapping):
         return ""
     kept = {name: value for name, value in values.items() if name not in fields}

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.settlement_list import FIELDS, Minutes, Weights
+from models.settlement_list import FIELDS, Interface, Minutes, Weights
 from models.wire import MAX_ROWS, DecodeError, Received, decode, decode_payload, encode
 from tests.shared import SHARED, needs_shared
 
@@ -310,10 +310,46 @@ ROWS = {
 )
 def test_any_value_anywhere_is_read_and_nothing_is_lost(payload: dict[str, Any]) -> None:
     received = decode_payload(payload)
-    again = encode(received)
+    again = encode(received, with_evidence=True)
     for defect in received.defects:
         if defect.kind != "node" and not defect.usable:
             node, _, wire = defect.official.partition(".")
             if node == "setlinfo":
                 assert again["setlinfo"][wire] == defect.value
     assert decode_payload({"setlinfo": {}} | again).list == received.list
+
+
+BACKED: dict[str, Any] = {
+    **CLEAN,
+    "feedetail": [
+        {
+            "feedetl_sn": "F1",
+            "fee_ocur_time": "2026-10-01 09:00:00",
+            "cnt": 2,
+            "pric": 15.5,
+            "udi": "(01)0693",
+        },
+        {"feedetl_sn": "F2", "cnt": "多", "remark": "本院字段"},
+    ],
+    "evidence": [
+        {"kind": "lab", "name": "血钾", "value": 2.9, "unit": "mmol/L", "start": "2026-10-01 09:00:00"}
+    ],
+}
+
+
+def test_charge_lines_and_evidence_are_read_like_any_node() -> None:
+    received = read(BACKED)
+    line, lab = received.list.charge_lines[0], received.list.evidence[0]
+    assert (line.quantity, line.price_yuan, line.device_identifier) == (2, 15.5, "(01)0693")
+    assert (lab.kind, lab.value, lab.unit) == ("lab", "2.9", "mmol/L")
+    assert [defect.path for defect in received.defects] == ["feedetail[1].cnt"]
+    assert [unknown.path for unknown in received.unknown] == ["feedetail[1].remark"]
+
+
+@pytest.mark.parametrize("interface", ["4101", "4101A"])
+def test_charge_lines_and_evidence_are_never_uploaded_unless_asked_for(interface: Interface) -> None:
+    received = read(BACKED)
+    assert not {"feedetail", "evidence"} & encode(received, interface).keys()
+    kept = encode(received, interface, with_evidence=True)
+    assert kept["feedetail"][1] == {"feedetl_sn": "F2", "remark": "本院字段", "cnt": "多"}
+    assert decode_payload(kept).list.evidence == received.list.evidence

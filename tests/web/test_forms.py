@@ -57,6 +57,17 @@ def test_unknown_fields_and_the_envelope_are_kept() -> None:
     assert round_trip(message) == message
 
 
+def test_charge_lines_and_evidence_are_carried_along_unseen() -> None:
+    backed = {
+        **EXAMPLE_LIST,
+        "feedetail": [{"feedetl_sn": "F1", "cnt": 2, "pric": 15.5}] * (MAX_ROWS + 1),
+        "evidence": [{"kind": "lab", "name": "血钾", "value": "2.9"}],
+    }
+    assert round_trip(backed) == backed
+    page = Page(open_list(json.dumps(backed).encode()), DOMAINS)
+    assert page.unplaced == ()
+
+
 def test_values_that_cannot_be_read_are_shown_and_written_back_as_received() -> None:
     opened = open_list(json.dumps({"setlinfo": {"brdy": "1990-05-32", "age": "三十"}}).encode())
     assert submitted(opened)["setlinfo.brdy"] == "1990-05-32"
