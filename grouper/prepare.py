@@ -142,10 +142,17 @@ def _first_and_rest(codes: tuple[PreparedCode, ...]) -> tuple[str, tuple[str, ..
 def _prepare_codes(
     received: tuple[str, ...], system: System, edition: str, library: CodeLibrary | None
 ) -> tuple[PreparedCode, ...]:
+    # Nearly every code stands in the book as written; the others are worked out one by one.
+    book = library.table(system).codes if library and edition in OWN_EDITIONS else {}
     seen: set[str] = set()
     prepared = []
     for text in received:
-        used, reason = prepare_code(text, system, edition, library)
+        entry = book.get(text)
+        used, reason = (
+            prepare_code(text, system, edition, library)
+            if entry is None
+            else (text, GREY if entry.grey else "")
+        )
         if used in seen:
             used, reason = "", f"与前面的 {used} 重复，只计一次"
         elif used:
