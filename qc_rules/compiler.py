@@ -9,6 +9,7 @@ from typing import Any, cast, get_args
 
 from models.report import Severity
 from models.settlement_list import NODE_LABELS
+from qc_rules.code_index import Combination
 from qc_rules.facts import Facts, Setting
 from qc_rules.messages import Template, compile_template
 from qc_rules.operators import compile_condition, domain_of, missing_fields, required_codes, row_walk
@@ -22,7 +23,7 @@ from qc_rules.terms import NODE_OF_SCOPE, Compilation, CompileError, Condition, 
 class CompiledRule:
     """One rule ready to run: ``hits`` yields every place where it fires.
 
-    What may pass it over: ``codes``, of which one must be in the list; ``missing``, fields of which one
+    What may pass it over: ``codes``, combinations of which one must be in the list; ``missing``, fields of which one
     must be empty; ``allowed``, values of its first field with which it cannot fire; ``domains``, node,
     wire name and such values of every field that its predicate looks at; ``only``, a field of setlinfo
     and the values that it must have. ``call``: its row predicate.
@@ -36,7 +37,7 @@ class CompiledRule:
     condition: Condition | None = None
     reads: tuple[Term, ...] = ()
     predicate: Predicate | None = None
-    codes: frozenset[tuple[str, str]] | None = None
+    codes: tuple[Combination, ...] = ()
     allowed: frozenset[str | None] = frozenset()
     missing: tuple[Term, ...] = ()
     call: Callable[..., Iterable[Hit]] | None = None
@@ -66,13 +67,14 @@ def compile_rule(rule: Rule, reference: Reference, settings: Mapping[str, Settin
     condition = None
     predicate = None
     call = None
-    codes: frozenset[tuple[str, str]] | None
+    codes: tuple[Combination, ...]
     if checks:
         call, predicate, codes = _compile_check(compilation, when)
         hits = _walk_nodes(predicate.rows, call) if predicate.rows else call
     else:
         condition = compile_condition(compilation, when, ["when"])
-        codes = required_codes(compilation, when)
+        required = required_codes(compilation, when)
+        codes = (required,) if required else ()
         hits = _walk(rule, condition, _target(compilation))
     reads = tuple(compilation.reads)
     severity = _severity(rule, settings)
@@ -143,7 +145,7 @@ def _given(compilation: Compilation, when: Mapping[str, Any]) -> dict[str, Any]:
 
 def _compile_check(
     compilation: Compilation, when: Mapping[str, Any]
-) -> tuple[Callable[..., Iterable[Hit]], Predicate, frozenset[tuple[str, str]] | None]:
+) -> tuple[Callable[..., Iterable[Hit]], Predicate, tuple[Combination, ...]]:
     at = ["when", "check"]
     if len(when) != 1:
         raise CompileError(["when"], "check 只能单独使用")
@@ -161,15 +163,31 @@ def _compile_check(
             raise CompileError(at, f"谓词 {name} 缺少参数 {key}")
     if isinstance(given.get("domain"), str) and given["domain"]:
         domain_of(compilation, given["domain"], [*at, "domain"])
+    return partial(found.function, **given), found, _codes_of(compilation, found, given)
+
+
+def _codes_of(
+    compilation: Compilation, found: Predicate, given: Mapping[str, Any]
+) -> tuple[Combination, ...]:
+    """The combinations of codes without which a predicate cannot fire."""
     codes: set[tuple[str, str]] = set()
-    for key, system in ((found.diagnoses, "icd10"), (found.procedures, "icd9cm3")):
+    for key, place in (
+        (found.diagnoses, "icd10"),
+        (found.procedures, "icd9cm3"),
+        (found.principal, "principal"),
+    ):
         prefixes = given.get(key, ())
         if not isinstance(prefixes, tuple):
-            raise CompileError(at, f"{key} 应为一列编码前缀")
-        codes |= {(system, prefix) for prefix in prefixes}
+            raise CompileError(["when", "check"], f"{key} 应为一列编码前缀")
+        codes |= {(place, prefix) for prefix in prefixes}
     if found.codes:
         codes |= set(found.codes(compilation.reference, given))
-    return partial(found.function, **given), found, frozenset(codes) or None
+    combinations = [(frozenset(codes),)] if codes else []
+    if found.combinations:
+        combinations += [
+            tuple(map(frozenset, one)) for one in found.combinations(compilation.reference, given)
+        ]
+    return tuple(combinations)
 
 
 def _walk_nodes(

@@ -13,13 +13,12 @@ from typing import Any
 
 from models.pack import PackError
 from models.settlement_list import FIELDS, NODE_LABELS
+from qc_rules.code_index import PLACED, Combination
 from qc_rules.facts import Facts, whole_fen
 from qc_rules.source import Location
 from qc_rules.terms import NODE_OF_SCOPE, ROWS_WITH_CODES, Compilation, CompileError, Condition, Getter, Term
 
 Operator = Callable[[Compilation, Any, Location], Condition]
-Prefixes = frozenset[tuple[str, str]]
-"""Code prefixes as (system, prefix): one of them must be in the list for the condition to be true."""
 
 OPERATORS: dict[str, Operator] = {}
 
@@ -405,25 +404,27 @@ def _code_sets(
     return _texts(prefixes, [*at, "prefixes"]), _texts(but, [*at, "except"])
 
 
-def required_codes(rule: Compilation, when: object) -> Prefixes | None:
-    """Prefixes of which one must be in the list for ``when`` to be true; None when there is no such set."""
+def required_codes(rule: Compilation, when: object) -> Combination:
+    """Sets of codes of which each must have one in the list for ``when`` to be true; empty without any."""
     if not isinstance(when, Mapping) or len(when) != 1:
-        return None
+        return ()
     ((name, arguments),) = when.items()
     if name == "all":
-        return next((found for one in arguments if (found := required_codes(rule, one))), None)
+        return tuple(dict.fromkeys(codes for one in arguments for codes in required_codes(rule, one)))
     if name == "any":
         parts = [required_codes(rule, one) for one in arguments]
-        known = [part for part in parts if part]
-        return frozenset().union(*known) if len(known) == len(parts) else None
+        return (frozenset().union(*(part[0] for part in parts)),) if all(parts) else ()
     systems = {"has_diagnosis": "icd10", "has_procedure": "icd9cm3"}
     if name == "code_in":
         system = "icd10" if rule.node == "diseinfo" else "icd9cm3"
+        placed = rule.rule.scope in ("principal_diagnosis", "main_procedure")
     elif name in systems:
         system = systems[name]
+        placed = _role(arguments, (), name.removeprefix("has_")) in ("principal", "main")
     else:
-        return None
-    return frozenset((system, prefix) for prefix in _code_sets(rule, arguments, (), "role")[0])
+        return ()
+    place = PLACED[system] if placed else system
+    return (frozenset((place, prefix) for prefix in _code_sets(rule, arguments, (), "role")[0]),)
 
 
 def missing_fields(rule: Compilation, when: object) -> tuple[Term, ...]:

@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import Any
 
 from models.settlement_list import FIELDS, Interface
+from qc_rules.code_index import NOWHERE
 from qc_rules.compiler import CompiledRule
 from qc_rules.facts import Facts
 from qc_rules.operators import row_walk
@@ -130,14 +131,26 @@ class Program:
         for scope, conditions in self._rows.items():
             for index, row in row_walk(scope)(facts):
                 fired.update([number for number, decide in conditions if decide(facts, row, index)])
-        on_code = self._on_code
-        for codes in (facts.diagnosis_codes, facts.procedure_codes, (facts.outpatient_code,)):
-            for code in codes:
-                if code is not None and code.rules:
-                    fired.update([number for number in code.rules if number in on_code])
+        self._by_codes(facts, fired)
         if facts.received.defects or facts.received.unknown:
             fired.update(self._defects)
         return fired
+
+    def _by_codes(self, facts: Facts, fired: set[int]) -> None:
+        """The rules of which all codes are there."""
+        present = 0
+        rules: list[tuple[int, int]] = []
+        for codes in (facts.diagnosis_codes, facts.procedure_codes, (facts.outpatient_code,)):
+            for code in codes:
+                if code is not None and (leads := code.leads) is not NOWHERE:
+                    present |= leads.sets
+                    rules += leads.rules
+        for code in (facts.principal_code, facts.main_code):
+            if code is not None:
+                present |= code.placed.sets
+                rules += code.placed.rules
+        on_code = self._on_code
+        fired.update([number for number, need in rules if need & present == need and number in on_code])
 
 
 def _call(rules: Sequence[Numbered], facts: Facts, fired: set[int]) -> None:

@@ -8,6 +8,7 @@ from datetime import date
 
 from coding.library import CodeLibrary, category, load_library, normalize_code, subcategory
 from models.pack import Pack, PackError, PackRef, PackStore
+from qc_rules.code_index import NOWHERE, PLACED, Leads
 
 MAX_REMEMBERED = 100_000
 """Codes and rows that one process remembers; a month of a large hospital has some 20,000."""
@@ -27,7 +28,8 @@ class CodeFacts:
 
     ``code``: normalised; ``name``, ``kind`` and ``grey`` are the book's (empty, False when unknown);
     ``dagger`` and ``asterisk``: the halves of a combined code (``asterisk`` empty for other codes).
-    ``rules``: positions of the rules to look at because this code is in the list.
+    ``leads``: the rules to look at because this code is in the list, ``placed`` because it is the
+    principal diagnosis or the main procedure.
     """
 
     received: str
@@ -41,7 +43,8 @@ class CodeFacts:
     subcategory: str
     dagger: str
     asterisk: str
-    rules: tuple[int, ...] = ()
+    leads: Leads = NOWHERE
+    placed: Leads = NOWHERE
 
     def starts_with(self, prefixes: tuple[str, ...]) -> bool:
         """Whether the code begins with one of ``prefixes``; a combined code by its dagger half."""
@@ -109,9 +112,9 @@ def _names(pack: Pack, table: str) -> dict[str, str]:
 class CodeReader:
     """Looks a received code up once and remembers it: the same codes come back all month."""
 
-    def __init__(self, library: CodeLibrary, rules_of: Callable[[str, str], tuple[int, ...]]) -> None:
+    def __init__(self, library: CodeLibrary, leads_of: Callable[[str, str], Leads]) -> None:
         self._library = library
-        self._rules_of = rules_of
+        self._leads_of = leads_of
         self._diagnoses: dict[str, CodeFacts] = {}
         self._procedures: dict[str, CodeFacts] = {}
 
@@ -144,7 +147,8 @@ class CodeReader:
             subcategory=subcategory(code),
             dagger=dagger,
             asterisk=asterisk or (code if code.endswith("*") else ""),
-            rules=self._rules_of(system, code),
+            leads=self._leads_of(system, code),
+            placed=self._leads_of(PLACED[system], code),
         )
         memory = self._diagnoses if diagnosis else self._procedures
         if len(memory) >= MAX_REMEMBERED:

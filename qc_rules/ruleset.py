@@ -10,6 +10,7 @@ from models.pack import Pack, PackRef
 from models.report import Finding, Severity
 from models.settlement_list import Interface
 from models.wire import Received
+from qc_rules.code_index import CodeIndex
 from qc_rules.compiler import CompiledRule, compile_rule
 from qc_rules.facts import Facts, Setting, as_text, label
 from qc_rules.messages import Filling
@@ -50,12 +51,8 @@ class RuleSet:
                 faults.append(fault(one.path, one.text, error.location, error.reason))
         if faults:
             raise RuleError(*faults)
-        self._by_prefix: dict[str, dict[str, list[int]]] = {"icd10": {}, "icd9cm3": {}}
-        for number, compiled in enumerate(self._compiled):
-            for system, prefix in compiled.codes or ():
-                self._by_prefix[system].setdefault(prefix, []).append(number)
-        self._lengths = {system: sorted(set(map(len, found))) for system, found in self._by_prefix.items()}
-        self.codes = CodeReader(reference.library, self._rules_of)
+        index = CodeIndex({number: compiled.codes for number, compiled in enumerate(self._compiled)})
+        self.codes = CodeReader(reference.library, index.leads)
         self._programs = {interface: Program(self._compiled, interface) for interface in INTERFACES}
 
     @classmethod
@@ -129,11 +126,6 @@ class RuleSet:
         """Points that a fired rule costs, 0 for an unknown one."""
         one = self._loaded.get(code)
         return one.rule.deduction if one else 0
-
-    def _rules_of(self, system: str, code: str) -> tuple[int, ...]:
-        prefixes = self._by_prefix[system]
-        found = {n for length in self._lengths[system] for n in prefixes.get(code[:length], ())}
-        return tuple(sorted(found))
 
 
 def _runs(rule: Rule, settings: Mapping[str, Setting]) -> bool:

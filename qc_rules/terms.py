@@ -29,7 +29,7 @@ NODE_OF_SCOPE: Mapping[str, str] = {
 }
 """The node whose rows a scope walks, where it is not the scope itself."""
 
-CODE_FACTS = tuple(f.name for f in fields(CodeFacts) if f.name != "rules")
+CODE_FACTS = tuple(f.name for f in fields(CodeFacts) if f.name not in ("leads", "placed"))
 GROUP_FACTS: tuple[str, ...] = GroupResult.__struct_fields__
 ROWS_WITH_CODES: Mapping[str, str] = {"diseinfo": "diagnosis_codes", "oprninfo": "procedure_codes"}
 

@@ -55,6 +55,7 @@ MEMORABLE: Mapping[str, tuple[str, ...]] = {
 Function = Callable[..., Iterable[Hit]]
 Domains = Callable[[Reference, Mapping[str, Any]], Iterable[tuple[str, str, Iterable[str]]]]
 Codes = Callable[[Reference, Mapping[str, Any]], Iterable[tuple[str, str]]]
+Combinations = Callable[[Reference, Mapping[str, Any]], Iterable[Iterable[Iterable[tuple[str, str]]]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,10 @@ class Predicate:
 
     ``needs``: nodes that must have rows. ``diagnoses`` / ``procedures``: names of parameters that
     hold code prefixes; without such a code in the list the predicate cannot fire. ``codes``: the same
-    as (system, prefix), from the reference tables and the parameters. ``defects``: it only looks at
+    as (place, prefix), from the reference tables and the parameters. ``principal``: a parameter with
+    the prefixes of the principal diagnosis. ``combinations``: lists of such sets, of which one must have a
+    code in the list in each of its sets. ``when``: a field of setlinfo (wire name) and the parameter, or the
+    values, of which it must have one. ``newborn``: the patient must be one. ``defects``: it only looks at
     what could not be read, or is no field of the interface. ``fields``: fields of setlinfo (wire names)
     of which one must be filled. ``domains``: node, wire name and values with which it cannot fire, of
     every field that it looks at.
@@ -82,6 +86,10 @@ class Predicate:
     fields: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
     domains: Domains | None = None
+    principal: str = ""
+    combinations: Combinations | None = None
+    when: tuple[str, str | tuple[str, ...]] | None = None
+    newborn: bool = False
 
     def arguments(self) -> dict[str, bool]:
         """The parameters it takes, with whether each must be given."""
@@ -105,6 +113,10 @@ def predicate(
     fields: tuple[str, ...] = (),
     rows: tuple[str, ...] = (),
     domains: Domains | None = None,
+    principal: str = "",
+    combinations: Combinations | None = None,
+    when: tuple[str, str | tuple[str, ...]] | None = None,
+    newborn: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a function under its own name, to be used as ``check: NAME``."""
 
@@ -113,8 +125,9 @@ def predicate(
         if name in _REGISTERED:
             raise ValueError(f"predicate {name} is registered twice")
         _REGISTERED[name] = Predicate(
-            function, needs, diagnoses, procedures, codes, defects, fields, rows, domains
-        )
+            function, needs, diagnoses, procedures, codes, defects, fields, rows, domains,
+            principal, combinations, when, newborn,
+        )  # fmt: skip
         return function
 
     return register

@@ -33,8 +33,8 @@ def test_without_any_age_nothing_is_said(rules: RuleSet) -> None:
 
 def test_codes_named_after_infants_are_the_code_books(rules: RuleSet, reference: Reference) -> None:
     rule = next(one for one in rules.running if one.rule.code == "AGE-010")
-    assert rule.codes is not None
-    names = {code: reference.library.icd10.codes[code].name for _, code in rule.codes}
+    ((codes,),) = rule.codes
+    names = {code: reference.library.icd10.codes[code].name for _, code in codes}
     assert names["L20.804"] == "婴儿湿疹"
     assert all("新生儿" in name or "婴儿" in name or "婴幼儿" in name for name in names.values())
     assert not {"R17.900x001", "Z37.002", "G40.400x001"} & set(names)
