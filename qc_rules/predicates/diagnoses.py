@@ -42,7 +42,9 @@ def _asterisks(reference: Reference, _given: Mapping[str, Any]) -> list[tuple[st
     """The asterisk categories of the combined codes of the book."""
     return [
         ("icd10", prefix)
-        for prefix in sorted({code.asterisk[:3] for code in reference.library.icd10.codes.values() if code.asterisk})
+        for prefix in sorted(
+            {code.asterisk[:3] for code in reference.library.icd10.codes.values() if code.asterisk}
+        )
     ]
 
 
@@ -57,7 +59,9 @@ def asterisk_apart(facts: Facts, *, dagger_listed: bool) -> Iterator[Hit]:
         if code is None or not code.code.endswith("*") or "+" in code.code:
             continue
         daggers = {
-            entry.dagger for entry in facts.reference.library.icd10.codes.values() if entry.asterisk == code.code
+            entry.dagger
+            for entry in facts.reference.library.icd10.codes.values()
+            if entry.asterisk == code.code
         }
         others = [
             i
@@ -94,9 +98,7 @@ def mostly_unspecified(facts: Facts, *, at_least: int, percent: float) -> Iterab
 
 
 @predicate(needs=("diseinfo",))
-def diagnoses_misordered(
-    facts: Facts, *, chronic: tuple[str, ...], states: tuple[str, ...]
-) -> Iterator[Hit]:
+def diagnoses_misordered(facts: Facts, *, chronic: tuple[str, ...], states: tuple[str, ...]) -> Iterator[Hit]:
     """A complication of this stay behind a mild chronic disease, or a disease behind a mere state.
 
     A complication is a disease with 入院病情 4. Only the first row out of order is named.

@@ -50,9 +50,7 @@ def diagnoses_together(
             if present:
                 others = [i for i in others if facts.list.diagnoses[i].condition_on_admission != AROSE_LATER]
             if others:
-                yield Hit(
-                    "diseinfo", index, "diag_code", values={"others": shown_diagnoses(facts, others)}
-                )
+                yield Hit("diseinfo", index, "diag_code", values={"others": shown_diagnoses(facts, others)})
 
 
 @predicate(diagnoses="prefixes")
@@ -63,7 +61,10 @@ def diagnosis_unexplained(
     for index in _matching(facts, _rows(facts, role), prefixes):
         code = facts.diagnosis_codes[index]
         right = tuple(
-            prefix for left, found in pairs_of(pairs) if code and code.code.startswith(left) for prefix in found
+            prefix
+            for left, found in pairs_of(pairs)
+            if code and code.code.startswith(left)
+            for prefix in found
         )
         if not right or not [i for i in _matching(facts, facts.western, right) if i != index]:
             yield Hit("diseinfo", index, "diag_code")
