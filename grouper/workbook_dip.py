@@ -11,7 +11,6 @@ from python_calamine import CalamineWorkbook
 
 from coding.library import normalize_code
 from grouper.dip.catalogue import (
-    GROUP_COLUMNS,
     DipGroup,
     Layer,
     ProcedureRule,
@@ -239,8 +238,8 @@ def _read(path: Path, book: CalamineWorkbook, draft: Draft) -> None:
 
 
 def put_groups(draft: Draft, file: str, groups: Sequence[tuple[DipGroup, str, int]]) -> None:
-    """Keep groups as the table ``groups``; the file and line of each are those of its sheet."""
-    if groups:
+    """Keep groups as the table ``groups``, unless a sheet has faults: they have been said with their cells."""
+    if groups and not draft.faults:
         places = {place for _, place, _ in groups}
         draft.tables["groups"] = Table(
             GROUPS,
@@ -248,7 +247,6 @@ def put_groups(draft: Draft, file: str, groups: Sequence[tuple[DipGroup, str, in
             [row_of_group(group) for group, _, _ in groups],
             [line for _, _, line in groups],
         )
-    assert len(GROUP_COLUMNS) == len(GROUPS.columns)  # noqa: S101 - row_of_group writes these columns
 
 
 def _read_codes(reading: _Reading, sheet: Sheet, spec: TableSpec) -> None:

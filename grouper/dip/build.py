@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import cast
 
 from coding.library import CodeLibrary, subcategory
 from grouper.dip.catalogue import Catalogue, DipGroup, GroupScore, TreatmentGroup
@@ -215,7 +216,7 @@ def _core(diagnosis: str, procedures: frozenset[str], library: CodeLibrary, take
 
 def _comprehensive(code: str, library: CodeLibrary) -> DipGroup:
     category, _, text = code.partition(":")
-    treatment: TreatmentGroup = text  # type: ignore[assignment]  # written from a TreatmentGroup above
+    treatment = cast(TreatmentGroup, text)  # the code was put together from one
     return DipGroup(
         code=code,
         layer="comprehensive",
