@@ -498,7 +498,7 @@ def write_pack(
         f"{key} = {_toml_value(value)}" for key, value in fields.items() if not isinstance(value, Mapping)
     ]
     sections = {key: value for key, value in fields.items() if isinstance(value, Mapping)}
-    sections |= {f"tables.{name}": entry for name, entry in entries.items()}
+    sections |= {f"tables.{name}": entry for name, entry in entries.items()} or {"tables": {}}
     for section, content_of_section in sections.items():
         lines += ["", f"[{section}]"]
         lines += [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in content_of_section.items()]

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from models.grouping import Complication, GroupResult
+from models.pack import PackError
 from models.report import Finding
 from models.wire import decode_payload
 from qc_rules.ruleset import RuleSet
@@ -97,12 +98,24 @@ def _group(given: Mapping[str, Any]) -> GroupResult:
     return GroupResult(**{**empty, **given, "complications": complications})
 
 
-def faults(rules: RuleSet, rule: Rule) -> Iterator[str]:
-    """What is wrong with the examples of a rule that runs: none given, or not as they say."""
+def misses(rules: RuleSet, rule: Rule) -> Iterator[tuple[list[str | int], str]]:
+    """Where in the file of a rule its examples are wrong, and how: none given, or not as they say."""
     for kind, examples in (("fires", rule.examples.fires), ("passes", rule.examples.passes)):
         if not examples:
-            yield f"{rule.code}：examples.{kind} 至少要有一个例子"
+            yield ["examples", kind], "至少要有一个例子"
         for number, example in enumerate(examples):
-            fired = any(finding.rule == rule.code for finding in run(rules, example))
+            place: list[str | int] = ["examples", kind, number]
+            try:
+                found = run(rules, example)
+            except (PackError, ExampleError, LookupError, TypeError, AttributeError) as error:
+                yield place, f"例子不能运行（{error}）"
+                continue
+            fired = any(finding.rule == rule.code for finding in found)
             if fired is not (kind == "fires"):
-                yield f"{rule.code} examples.{kind}[{number}]：{'没有触发' if kind == 'fires' else '不应触发'}"
+                yield place, "没有触发" if kind == "fires" else "不应触发"
+
+
+def faults(rules: RuleSet, rule: Rule) -> Iterator[str]:
+    """What is wrong with the examples of a rule that runs."""
+    for (_, kind, *number), reason in misses(rules, rule):
+        yield f"{rule.code} examples.{kind}{''.join(f'[{n}]' for n in number)}：{reason}"

@@ -65,7 +65,7 @@ def parse(model: type[Model], content: object, path: Path, text: str, under: Loc
         return model.model_validate(content)
     except ValidationError as error:
         raise RuleError(
-            *(fault(path, text, [*under, *found["loc"]], _reason(found)) for found in error.errors())
+            *(fault(path, text, [*under, *found["loc"]], reason_of(found)) for found in error.errors())
         ) from error
 
 
@@ -74,16 +74,35 @@ _REASONS: Mapping[str, str] = {
     "extra_forbidden": "没有这个键，请检查拼写",
     "string_type": "应为文本，代码和数字请加引号",
     "string_too_short": "不能为空",
+    "string_too_long": "不能超过 {max_length} 个字符",
+    "string_pattern_mismatch": "“{input}”的写法不符合要求（{pattern}）",
+    "int_type": "应为整数",
+    "int_parsing": "应为整数",
+    "float_type": "应为数字",
+    "bool_type": "应为 true 或 false",
+    "date_type": "应为日期，如 2026-01-01",
+    "date_parsing": "应为日期，如 2026-01-01",
+    "date_from_datetime_parsing": "应为日期，如 2026-01-01",
+    "date_from_datetime_inexact": "应为日期，不带时刻",
+    "greater_than_equal": "不能小于 {ge}",
+    "less_than_equal": "不能大于 {le}",
+    "too_short": "至少要有 {min_length} 项",
+    "model_type": "应为一组“键: 值”",
+    "dict_type": "应为一组“键: 值”",
+    "mapping_type": "应为一组“键: 值”",
+    "tuple_type": "应为一列",
 }
 
 
-def _reason(found: Any) -> str:
+def reason_of(found: Any) -> str:
+    """What pydantic found wrong, in Chinese."""
     known = _REASONS.get(found["type"])
     if known:
-        return known
+        return known.format_map({**found.get("ctx", {}), "input": str(found["input"])[:60]})
     if found["type"] == "literal_error":
         hint = "（off 要加引号）" if found["input"] is False else ""
-        return f"“{found['input']}”不在可选值中：{found['ctx']['expected']}{hint}"
+        expected = found["ctx"]["expected"].replace(" or ", "、").replace(", ", "、")
+        return f"“{found['input']}”不在可选值中：{expected}{hint}"
     if found["type"] == "value_error":
         return str(found["ctx"]["error"])
     return f"不符合要求（{found['msg']}）"

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from api.services.packs import KINDS, ImportRefusedError, compare, install, prepare
+from api.services.packs import KINDS, ImportRefusedError, compare, install, prepare, switch_to
 from api.settings import SettingsError, load_settings
 from models.pack import Pack, PackError, PackStore
 from models.pack_diff import TableDiff
@@ -123,7 +123,9 @@ def show(
 
 @packs_app.command("import")
 def import_pack(
-    source: Annotated[Path, typer.Argument(help="含 CSV 表的文件夹，或官方、医保局的 xlsx、CSV 文件。")],
+    source: Annotated[
+        Path, typer.Argument(help="含 CSV 表或规则的文件夹，或官方、医保局的 xlsx、CSV 文件。")
+    ],
     *,
     kind: Annotated[str, typer.Option(help="种类：" + "、".join(KINDS))] = "",
     pack_id: Annotated[str, typer.Option("--id", help="数据包编号，如 mycity-drg-2025。")] = "",
@@ -247,7 +249,7 @@ def activate(
 ) -> None:
     """启用一个已安装的版本。"""
     with _faults_to_stderr():
-        pack = _store(home).activate(pack_id, version)
+        pack = switch_to(_store(home), pack_id, version)
         out.print(f"已启用 {pack.id} {pack.manifest.version}")
 
 

@@ -1,8 +1,10 @@
-"""``qingdan rules``: the catalogue of quality-control rules."""
+"""``qingdan rules``: the catalogue, and the rule base as a hospital keeps it: check, try, extend."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -11,14 +13,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from api.cli.terminal import WIDE, HomeOption, RegionOption, fail
-from api.services.rules import rule_entries
+from api.cli.terminal import WIDE, HomeOption, RegionOption, error_line, fail, plain
+from api.services.rules import installed_rule_packs, lint_pack, new_rule, rule_entries, run_pack_examples
 from api.settings import load_settings
+from models.pack import Pack, PackError, PackStore
 from models.report import SEVERITY_LABELS, Severity
+from qc_rules.lint import blanks, open_pack
 from qc_rules.reference import Reference
 from qc_rules.ruleset import RuleSet, rule_packs
 
-rules_app = typer.Typer(name="rules", help="质控规则目录。", no_args_is_help=True)
+rules_app = typer.Typer(
+    name="rules", help="质控规则：目录、检查、例子、新规则、比较、已接受的问题。", no_args_is_help=True
+)
 
 Format = Literal["table", "json"]
 FormatOption = Annotated[Format, typer.Option("--format", help="table 给人看，json 给程序用。")]
@@ -106,3 +112,103 @@ def show(
     for name, parameter in found["parameters"].items():
         text = f"参数 {name} = {parameter['value']}{parameter['unit']}：{parameter['description']}"
         console.print(Text(text))
+
+
+FoldersArgument = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[FOLDER…]", help="规则包的文件夹；不写则为全国规则和本院在用的规则包。"),
+]
+
+
+def _packs(folders: list[Path] | None, store: PackStore) -> Iterator[Pack]:
+    """The packs asked for; one that cannot be opened is said and gives none."""
+    if not folders:
+        for broken in store.broken:
+            for fault in broken.faults:
+                error_line(fault)
+        yield from installed_rule_packs(store)
+        return
+    for folder in folders:
+        try:
+            yield open_pack(folder)
+        except PackError as error:
+            for fault in error.faults:
+                error_line(fault)
+
+
+def _say(text: str) -> None:
+    Console(highlight=False, soft_wrap=True).print(Text(plain(text)))
+
+
+@rules_app.command("lint")
+def lint_rules(folders: FoldersArgument = None, region: RegionOption = None, home: HomeOption = None) -> None:
+    """检查规则包：每处错误写明文件、行号和键；有错误时退出码为 1。"""
+    settings = load_settings(home=home, region=region)
+    store = settings.store()
+    sound = 0
+    packs = list(_packs(folders, store))
+    for pack in packs:
+        faults = lint_pack(store, pack, settings.region)
+        for fault in faults:
+            error_line(fault)
+        if not faults:
+            sound += 1
+            _say(f"{pack.id} {pack.manifest.version}（{pack.folder}）：没有错误")
+            for blank in blanks(pack):
+                _say(f"  {blank}")
+    if sound < (len(folders) if folders else len(packs) + len(store.broken)):
+        raise typer.Exit(1)
+
+
+@rules_app.command("test")
+def try_examples(
+    folders: FoldersArgument = None,
+    rule: Annotated[list[str] | None, typer.Option(help="只试这条规则，可写多次，如 CMP-001。")] = None,
+    region: RegionOption = None,
+    home: HomeOption = None,
+) -> None:
+    """运行规则的例子：应触发的触发，不应触发的不触发；有不符时退出码为 1。"""
+    settings = load_settings(home=home, region=region)
+    store = settings.store()
+    codes = [code.upper() for code in rule or ()]
+    packs = list(_packs(folders, store))
+    failed = len(packs) < len(folders or ())
+    ran: set[str] = set()
+    for pack in packs:
+        try:
+            result = run_pack_examples(store, pack, codes, settings.region)
+        except PackError as error:
+            faults = error.faults
+        else:
+            faults = result.faults
+            ran.update(result.rules)
+            if result.rules or not codes:
+                _say(f"{pack.id}：{len(result.rules)} 条规则，{result.examples} 个例子，{len(faults)} 处不符")
+        failed = failed or bool(faults)
+        for fault in faults:
+            error_line(fault)
+    for code in codes:
+        if code not in ran and not failed:
+            error_line(f"没有可试的规则 {code}：规则包里没有它，或它没有写 when")
+    if failed or set(codes) - ran:
+        raise typer.Exit(1)
+
+
+@rules_app.command("new")
+def new(
+    code: Annotated[str, typer.Argument(metavar="CODE", help="新规则的编号，如 BYGZ-001。")],
+    name: Annotated[str, typer.Option(help="短名，如 病案号位数不对。")],
+    folder: Annotated[
+        Path, typer.Option(file_okay=False, help="规则包的文件夹；没有 pack.toml 时一并写好。")
+    ] = Path("hospital-rules"),
+) -> None:
+    """写一条新规则的骨架：能通过检查，待填的地方标有【待填】。"""
+    try:
+        made = new_rule(folder, code, name)
+    except PackError as error:
+        fail("；".join(error.faults), 1)
+    for path in made:
+        _say(f"已写入 {path}")
+    _say(
+        f"填好后运行 qingdan rules lint {folder}、qingdan rules test {folder}，再用 qingdan packs import {folder} 装入"
+    )

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
 import coding.importer
 import grouper.kinds
-from models.pack import MANIFEST_NAME, Manifest, Pack, PackError, PackStore, write_pack
+from api.services.rules import lint_pack
+from models.pack import MANIFEST_NAME, Manifest, Pack, PackError, PackStore, write_atomically, write_pack
 from models.pack_diff import Rows, TableDiff, diff_tables, pack_tables
 from models.pack_import import Draft, Fault, KindSpec, read_draft
+from qc_rules.lint import open_pack
 
-KINDS: Mapping[str, KindSpec] = {spec.kind: spec for spec in (*coding.importer.KINDS, *grouper.kinds.KINDS)}
+RULES = KindSpec("rules", "质控规则", (), lambda _draft, _store: None)
+"""Rules are YAML files, not tables: their check is that of ``qingdan rules lint``."""
+KINDS: Mapping[str, KindSpec] = {
+    spec.kind: spec for spec in (*coding.importer.KINDS, *grouper.kinds.KINDS, RULES)
+}
 """What can be imported, by kind."""
 
 
 class ImportRefusedError(PackError):
-    """The tables cannot be imported: ``found`` holds every fault, each with file, row and column."""
+    """What was given cannot be imported: ``found`` holds every fault with its place in the files."""
 
-    def __init__(self, found: tuple[Fault, ...], notes: tuple[str, ...]) -> None:
+    def __init__(self, found: tuple[Fault | str, ...], notes: tuple[str, ...]) -> None:
         super().__init__(*map(str, found))
         self.found = found
         self.notes = notes
@@ -29,7 +36,7 @@ class ImportRefusedError(PackError):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Tables that passed every check and are not installed yet.
+    """Tables, or rule files by path, that passed every check and are not installed yet.
 
     ``fields`` are those of the manifest without its tables; ``previous`` is the pack of the same id in
     use now, and ``diff`` what changes against it.
@@ -40,10 +47,16 @@ class Candidate:
     notes: tuple[str, ...]
     previous: Pack | None
     diff: tuple[TableDiff, ...]
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Pack:
         """Write the pack into the new ``folder``. The same input gives the same bytes."""
-        return write_pack(folder, self.fields, self.tables)
+        pack = write_pack(folder, self.fields, self.tables)
+        for name, content in self.files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, content)
+        return pack
 
 
 def prepare(
@@ -59,6 +72,8 @@ def prepare(
     A ``source`` that is a pack itself gives the fields that are not given. Raises ImportRefusedError with
     all faults of all tables, PackError when the manifest itself is impossible.
     """
+    if fields.get("kind") == RULES.kind:
+        open_pack(source)  # names line and key of what is wrong in the manifest
     given = {**_fields_of(source), **{key: value for key, value in fields.items() if value not in (None, "")}}
     kind = str(given.get("kind", ""))
     spec = KINDS.get(kind)
@@ -68,6 +83,8 @@ def prepare(
     for installed in store.versions(manifest.id):
         if installed.kind != kind:
             raise PackError(f"编号 {manifest.id} 已用于种类 {installed.kind} 的数据包，请换一个编号（--id）")
+    if spec is RULES:
+        return _prepare_rules(source, manifest, store)
     draft = read_draft(source, spec, headers)
     _check_requires(draft, spec, manifest, store)
     spec.check(draft, store)
@@ -80,6 +97,37 @@ def prepare(
     diff = diff_tables(pack_tables(previous) if previous else {}, tables)
     final = manifest.model_copy(update={"requires": draft.requires})
     return Candidate(_without_tables(final), tables, tuple(draft.notes), previous, diff)
+
+
+def _prepare_rules(source: Path, manifest: Manifest, store: PackStore) -> Candidate:
+    """Read and lint a folder of rules. Raises ImportRefusedError with every fault."""
+    read = open_pack(source)
+    pack = Pack(manifest.model_copy(update={"tables": read.manifest.tables}), source, read.sha256)
+    faults = lint_pack(store, pack)
+    if faults:
+        raise ImportRefusedError(tuple(faults), ())
+    previous = _in_use(store, manifest.id)
+    files = _rule_files(source)
+    before = {**(pack_tables(previous) if previous else {}), **(_as_tables(previous) if previous else {})}
+    tables = pack_tables(pack)
+    diff = diff_tables(before, {**tables, **_as_tables(pack)})
+    return Candidate(_without_tables(manifest), tables, (), previous, diff, files)
+
+
+def _rule_files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.yaml"))}
+
+
+def _as_tables(pack: Pack) -> dict[str, Rows]:
+    """The settings and the files of a rule pack as tables that can be compared."""
+    settings = [[name, str(value)] for name, value in pack.manifest.parameters.items()]
+    files = [
+        [name, hashlib.sha256(content).hexdigest()[:12]] for name, content in _rule_files(pack.folder).items()
+    ]
+    return {
+        "设置": (("name", "value"), ("name",), settings),
+        "规则文件": (("file", "sha256"), ("file",), files),
+    }
 
 
 def _without_tables(manifest: Manifest) -> dict[str, object]:
@@ -163,12 +211,26 @@ def install(store: PackStore, candidate: Candidate, *, activate: bool = True) ->
     """
     pack_id, version = str(candidate.fields["id"]), str(candidate.fields["version"])
     pack = store.install(pack_id, version, candidate.write)
-    return store.activate(pack_id, version) if activate else pack
+    return switch_to(store, pack_id, version) if activate else pack
+
+
+def switch_to(store: PackStore, pack_id: str, version: str) -> Pack:
+    """Make an installed version the one in use. Raises PackError and changes nothing.
+
+    Rules are checked once more: the national rules may have changed since they were imported.
+    """
+    pack = store.get(pack_id, version)
+    if pack.kind == RULES.kind:
+        faults = lint_pack(store, pack)
+        if faults:
+            raise PackError(*faults)
+    return store.activate(pack_id, version)
 
 
 def compare(store: PackStore, pack_id: str, before: str | None, after: str | None) -> tuple[TableDiff, ...]:
     """What differs between two installed versions; by default the one in use and the newest other one."""
     old = store.get(pack_id, before)
+    extra = _as_tables if old.kind == RULES.kind else lambda _pack: {}
     if after is None:
         others = [pack for pack in store.versions(pack_id) if pack.manifest.version != old.manifest.version]
         if not others:
@@ -176,4 +238,4 @@ def compare(store: PackStore, pack_id: str, before: str | None, after: str | Non
         new = others[-1]
     else:
         new = store.get(pack_id, after)
-    return diff_tables(pack_tables(old), pack_tables(new))
+    return diff_tables({**pack_tables(old), **extra(old)}, {**pack_tables(new), **extra(new)})
