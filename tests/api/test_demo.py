@@ -21,7 +21,8 @@ from models.pack import PackStore
 from models.report import Report
 from models.wire import decode, decode_payload
 
-FAMILIES = ("STR", "CMP", "FMT", "DIC", "LOG", "FEE", "SEX", "AGE", "NEO", "DX", "PDX", "OBS", "TUM", "INJ")
+NOT_IN_A_LIST = {"GRP-008"}
+"""What no list can carry: whether a scheme is installed for it."""
 SCHEME = "chs-drg-2.0"
 
 
@@ -48,8 +49,7 @@ def clean_lists() -> tuple[bytes, ...]:
 
 def test_every_rule_that_runs_has_a_mistake_to_find() -> None:
     expected = {rule for one in DEFECTS for rule in one.expects}
-    built = {rule for rule in running() if rule.startswith(FAMILIES)}
-    assert sorted(built - expected) == []
+    assert sorted(running() - expected - NOT_IN_A_LIST) == []
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda one: f"{'+'.join(one.expects)} {one.name}")
