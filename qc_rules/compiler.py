@@ -23,10 +23,10 @@ from qc_rules.terms import NODE_OF_SCOPE, Compilation, CompileError, Condition, 
 class CompiledRule:
     """One rule ready to run: ``hits`` yields every place where it fires.
 
-    What may pass it over: ``codes``, combinations of which one must be in the list; ``missing``, fields of which one
-    must be empty; ``allowed``, values of its first field with which it cannot fire; ``domains``, node,
-    wire name and such values of every field that its predicate looks at; ``only``, a field of setlinfo
-    and the values that it must have. ``call``: its row predicate.
+    What may pass it over: ``codes``, combinations of which one must be in the list; ``missing``, fields of
+    which one must be empty; ``allowed``, values of its first field with which it cannot fire; ``domains``,
+    node, wire name and such values of every field that its predicate looks at; ``only``, something of the
+    whole list and the values that it must have. ``call``: its row predicate.
     """
 
     rule: Rule
@@ -42,7 +42,7 @@ class CompiledRule:
     missing: tuple[Term, ...] = ()
     call: Callable[..., Iterable[Hit]] | None = None
     domains: tuple[tuple[str, str, frozenset[str | None]], ...] = ()
-    only: tuple[str, frozenset[Any]] | None = None
+    only: tuple[Term, frozenset[Any]] | None = None
 
     @property
     def node(self) -> str:
@@ -91,22 +91,34 @@ def compile_rule(rule: Rule, reference: Reference, settings: Mapping[str, Settin
             (node, wire, frozenset({None, *values}))
             for node, wire, values in predicate.domains(reference, _given(compilation, when))
         ),
-        only=None if checks else _only(compilation, when),
+        only=_only_of_check(compilation, predicate, when) if predicate else _only(compilation, when),
     )  # fmt: skip
 
 
-def _only(compilation: Compilation, when: Any) -> tuple[str, frozenset[Any]] | None:
-    """A field of setlinfo and the values of which it must have one for ``when`` to be true."""
+def _only(compilation: Compilation, when: Any) -> tuple[Term, frozenset[Any]] | None:
+    """Something of the whole list and the values of which it must have one for ``when`` to be true."""
     first = when["all"][0] if "all" in when else when
     ((name, arguments),) = first.items()
     if name not in ("equals", "is_one_of"):
         return None
     term = compilation.term(arguments["field"], ["when"])
-    if term.node != "setlinfo":
+    if term.node != "setlinfo" and term.source != "group":
         return None
     values = arguments["values"] if name == "is_one_of" else [arguments["value"]]
     constant = compilation.constant(values[0] if name == "equals" else values, ["when"])
-    return term.wire, frozenset([constant] if name == "equals" else constant)
+    return term, frozenset([constant] if name == "equals" else constant)
+
+
+def _only_of_check(
+    compilation: Compilation, predicate: Predicate, when: Any
+) -> tuple[Term, frozenset[Any]] | None:
+    """A field of setlinfo and the values of which it must have one for a predicate to fire."""
+    if predicate.when is None:
+        return None
+    wire, named = predicate.when
+    values = _given(compilation, when)[named] if isinstance(named, str) else named
+    term = compilation.inside("setlinfo").term(wire, ["when"])
+    return term, frozenset([values] if isinstance(values, str) else values)
 
 
 def _allowed(compilation: Compilation, when: Any) -> frozenset[str | None]:
@@ -182,11 +194,10 @@ def _codes_of(
         codes |= {(place, prefix) for prefix in prefixes}
     if found.codes:
         codes |= set(found.codes(compilation.reference, given))
-    combinations = [(frozenset(codes),)] if codes else []
+    combinations: list[Combination] = [(frozenset(codes),)] if codes else []
     if found.combinations:
-        combinations += [
-            tuple(map(frozenset, one)) for one in found.combinations(compilation.reference, given)
-        ]
+        written = found.combinations(compilation.reference, given)
+        combinations += [tuple(frozenset(codes) for codes in one) for one in written]
     return tuple(combinations)
 
 

@@ -6,9 +6,11 @@ A condition is True (the rule fires), False, or None when the list does not allo
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from operator import attrgetter
 from typing import Any
 
 from models.pack import PackError
@@ -236,12 +238,12 @@ def too_precise(rule: Compilation, arguments: Any, at: Location) -> Condition:
 # --- two values
 
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
-    "<": lambda left, right: left < right,
-    "<=": lambda left, right: left <= right,
-    ">": lambda left, right: left > right,
-    ">=": lambda left, right: left >= right,
-    "==": lambda left, right: left == right,
-    "!=": lambda left, right: left != right,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
 }
 
 
@@ -250,22 +252,28 @@ def compare(rule: Compilation, arguments: Any, at: Location) -> Condition:
     """``[left, "<", right]``: names, or a number on the right; a day and a moment compare as days."""
     if not isinstance(arguments, list) or len(arguments) != 3 or arguments[1] not in _COMPARE:
         raise CompileError(at, '应为 [左, "比较", 右]，比较为 < <= > >= == != 之一（加引号）')
-    left = rule.term(arguments[0], [*at, 0]).get
+    left = rule.term(arguments[0], [*at, 0])
     right = _operand(rule, arguments[2], [*at, 2])
     decide = _COMPARE[arguments[1]]
 
-    def condition(facts: Facts, row: Any, index: int) -> bool | None:
-        one, other = left(facts, row, index), right(facts, row, index)
+    def compared(one: Any, other: Any) -> bool | None:
         if one is None or other is None:
             return None
-        if isinstance(one, date):
+        if type(one) is not type(other) and isinstance(one, date):
             one, other = _same_kind(one, other)
         try:
             return decide(one, other)
         except TypeError:
             return None
 
-    return condition
+    if isinstance(right, Term) and left.path and right.path:
+        read_both = attrgetter(left.path, right.path)
+        return lambda facts, _row, _index: compared(*read_both(facts))
+    read, number = left.get, right
+    if isinstance(number, Term):
+        read_other = number.get
+        return lambda facts, row, index: compared(read(facts, row, index), read_other(facts, row, index))
+    return lambda facts, row, index: compared(read(facts, row, index), number)
 
 
 def _same_kind(one: date, other: object) -> tuple[object, object]:
@@ -569,10 +577,10 @@ def _limits(rule: Compilation, arguments: Any, at: Location) -> tuple[Getter, fl
     return rule.term(arguments["field"], [*at, "field"]).get, limits[0], limits[1]
 
 
-def _operand(rule: Compilation, value: Any, at: Location) -> Getter:
+def _operand(rule: Compilation, value: Any, at: Location) -> Term | float:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return lambda _facts, _row, _index: value
-    return rule.term(value, at).get
+        return value
+    return rule.term(value, at)
 
 
 def _test(rule: Compilation, value: Any, at: Location) -> Callable[[int], bool]:

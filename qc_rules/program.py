@@ -7,7 +7,7 @@ the rules that only concern that code. Only a rule that one of them points to is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -16,13 +16,15 @@ from qc_rules.code_index import NOWHERE
 from qc_rules.compiler import CompiledRule
 from qc_rules.facts import Facts
 from qc_rules.operators import row_walk
-from qc_rules.predicates import MEMORABLE, Predicate
+from qc_rules.predicates import MEMORABLE, Hit, Predicate
 from qc_rules.reference import MAX_REMEMBERED
-from qc_rules.terms import Condition, Term, dropped_in
+from qc_rules.terms import Condition, Getter, Term, dropped_in
 
 Judge = Callable[[Facts, Any, int], bool | None]
 """Whether a rule fires on one row (its index is -1 in setlinfo)."""
-Numbered = tuple[int, CompiledRule]
+Hits = Callable[[Facts], Iterable[Hit]]
+Numbered = tuple[int, Hits]
+"""A rule and every place where it fires."""
 
 
 class Program:
@@ -31,9 +33,10 @@ class Program:
     def __init__(self, compiled: Sequence[CompiledRule], interface: Interface) -> None:
         self._whole: list[tuple[int, Condition]] = []
         self._predicates: list[Numbered] = []
+        self._of_newborns: list[Numbered] = []
         self._with_rows: dict[str, list[Numbered]] = {}
         self._with_fields: dict[tuple[str, ...], list[Numbered]] = {}
-        self._with_value: dict[str, dict[object, list[tuple[int, Condition]]]] = {}
+        self._with_value: dict[str, tuple[Getter, dict[object, list[tuple[int, Condition]]]]] = {}
         self._rows: dict[str, list[tuple[int, Condition]]] = {}
         self._judges: dict[str, list[tuple[int, Judge]]] = {}
         self._defects: list[int] = []
@@ -49,10 +52,7 @@ class Program:
             *(_Domains(node, fields) for node, fields in self._domains.items()),
             *(_Memory(node, rules) for node, rules in self._remembered.items()),
         ]
-        self._values = [
-            (attrgetter(FIELDS["setlinfo"][wire].attribute), rules)
-            for wire, rules in self._with_value.items()
-        ]
+        self._values = list(self._with_value.values())
         self._gates = [
             (_reader([FIELDS["setlinfo"][wire].attribute for wire in wires]), rules)
             for wires, rules in self._with_fields.items()
@@ -77,8 +77,8 @@ class Program:
         elif one.allowed and _walks_node(one):
             self._domains.setdefault(one.node, []).append((number, one.reads[0].wire, one.allowed))
         elif one.only is not None:
-            wire, values = one.only
-            rules = self._with_value.setdefault(wire, {})
+            term, values = one.only
+            rules = self._with_value.setdefault(term.name, (term.get, {}))[1]
             for value in values:
                 rules.setdefault(value, []).append((number, one.condition))
         elif one.rule.scope == "list":
@@ -89,6 +89,15 @@ class Program:
     def _place_predicate(self, number: int, one: CompiledRule, predicate: Predicate) -> None:
         if predicate.defects:
             self._defects.append(number)
+            if not predicate.fields:
+                return
+        if one.only is not None:
+            term, values = one.only
+            rules = self._with_value.setdefault(term.name, (term.get, {}))[1]
+            for value in values:
+                rules.setdefault(value, []).append((number, _fires(one.hits)))
+        elif predicate.newborn:
+            self._of_newborns.append((number, one.hits))
         elif one.domains:
             for node, wire, allowed in one.domains:
                 self._domains.setdefault(node, []).append((number, wire, allowed))
@@ -97,11 +106,11 @@ class Program:
                 place = self._remembered if node in MEMORABLE else self._judges
                 place.setdefault(node, []).append((number, one.judge(node)))
         elif predicate.needs:
-            self._with_rows.setdefault(predicate.needs[0], []).append((number, one))
+            self._with_rows.setdefault(predicate.needs[0], []).append((number, one.hits))
         elif predicate.fields:
-            self._with_fields.setdefault(predicate.fields, []).append((number, one))
+            self._with_fields.setdefault(predicate.fields, []).append((number, one.hits))
         else:
-            self._predicates.append((number, one))
+            self._predicates.append((number, one.hits))
 
     def fired(self, facts: Facts) -> set[int]:
         """Numbers of the rules that may have fired; each is evaluated in full afterwards."""
@@ -113,10 +122,12 @@ class Program:
             if condition(facts, stay, -1):
                 fired.add(number)
         for read_value, by_value in self._values:
-            for number, condition in by_value.get(read_value(stay), ()):
+            for number, condition in by_value.get(read_value(facts, stay, -1), ()):
                 if condition(facts, stay, -1):
                     fired.add(number)
         _call(self._predicates, facts, fired)
+        if facts.newborn:
+            _call(self._of_newborns, facts, fired)
         for node, rules in self._with_rows.items():
             if facts.rows(node):
                 _call(rules, facts, fired)
@@ -154,10 +165,14 @@ class Program:
 
 
 def _call(rules: Sequence[Numbered], facts: Facts, fired: set[int]) -> None:
-    for number, one in rules:
-        for _ in one.hits(facts):
+    for number, hits in rules:
+        found = hits(facts)
+        if found and next(iter(found), None) is not None:
             fired.add(number)
-            break
+
+
+def _fires(hits: Hits) -> Condition:
+    return lambda facts, _row, _index: next(iter(hits(facts)), None) is not None
 
 
 def _walks_node(one: CompiledRule) -> bool:

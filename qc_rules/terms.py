@@ -45,7 +45,10 @@ class CompileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A name resolved: how to read it; for a field, node and wire name; ``constant`` for a parameter."""
+    """A name resolved: how to read it; for a field, node and wire name; ``constant`` for a parameter.
+
+    ``path``: where it stands among the attributes of the facts, for what is one of the whole list.
+    """
 
     name: str
     get: Getter
@@ -53,6 +56,7 @@ class Term:
     node: str = ""
     wire: str = ""
     constant: Any = None
+    path: str = ""
 
 
 @dataclass
@@ -92,7 +96,7 @@ class Compilation:
             return self._field("setlinfo", rest, location)
         if kind == "fact":
             _known(rest, DERIVED, location, "事实")
-            return Term(name, _from_facts(attrgetter(rest)), "fact")
+            return Term(name, _from_facts(attrgetter(rest)), "fact", path=rest)
         if kind == "code":
             _known(rest, CODE_FACTS, location, "编码属性")
             if self.node not in ROWS_WITH_CODES:
@@ -117,7 +121,8 @@ class Compilation:
         _known(wire, FIELDS[node], location, f" {node} 的字段")
         attribute = FIELDS[node][wire].attribute
         if node == "setlinfo":
-            return Term(f"setlinfo.{wire}", _from_facts(attrgetter(f"stay.{attribute}")), "field", node, wire)
+            path = f"stay.{attribute}"
+            return Term(f"setlinfo.{wire}", _from_facts(attrgetter(path)), "field", node, wire, path=path)
         return Term(wire, _from_row(attrgetter(attribute)), "field", node, wire)
 
     def inside(self, node: str) -> Compilation:

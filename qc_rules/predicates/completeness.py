@@ -123,7 +123,7 @@ def _age_missing(facts: Facts) -> Iterator[Hit]:
         yield Hit("setlinfo", wire="nwb_age", values={"who": "不足 1 周岁的患者"})
 
 
-@predicate()
+@predicate(when=("dscg_way", "discharge_way"))
 def receiver_missing(facts: Facts, *, discharge_way: str, may_be_unknown: bool) -> Iterable[Hit]:
     """A patient was sent on, and name or code of the receiving institution is missing.
 
@@ -137,7 +137,7 @@ def receiver_missing(facts: Facts, *, discharge_way: str, may_be_unknown: bool) 
     return [Hit("setlinfo", wire=wire) for wire in empty]
 
 
-@predicate()
+@predicate(when=("prfs", "occupations"))
 def employer_missing(facts: Facts, *, occupations: tuple[str, ...]) -> Iterable[Hit]:
     """A patient in employment without name or address of the employer."""
     stay = facts.stay
@@ -147,7 +147,7 @@ def employer_missing(facts: Facts, *, occupations: tuple[str, ...]) -> Iterable[
     return [Hit("setlinfo", wire=wire) for wire in wires if _missing(facts, "setlinfo", -1, wire)]
 
 
-@predicate()
+@predicate(when=("trt_type", "treatment_types"))
 def tcm_diagnosis_missing(facts: Facts, *, treatment_types: tuple[str, ...]) -> Iterable[Hit]:
     """A list of 中医 treatment without 主病 or 主证, or one of them without code or name."""
     if facts.stay.treatment_type not in treatment_types or "diseinfo" in facts.malformed:

@@ -197,7 +197,7 @@ def surgery_without_charge(facts: Facts, *, kinds: tuple[str, ...]) -> Iterable[
     return ()
 
 
-@predicate(needs=("iteminfo",))
+@predicate(when=("trt_type", "treatment_types"))
 def tcm_without_charges(
     facts: Facts, *, treatment_types: tuple[str, ...], more_than_days: int
 ) -> Iterable[Hit]:

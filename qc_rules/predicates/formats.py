@@ -168,9 +168,6 @@ def telephone_malformed(facts: Facts) -> Iterator[Hit]:
 _WEIGHT_FIELDS = ("nwb_bir_wt", "nwb_adm_wt", "mul_nwb_bir_wt", "mul_nwb_adm_wt")
 
 
-_READ_WEIGHTS = attrgetter(*(FIELDS["setlinfo"][wire].attribute for wire in _WEIGHT_FIELDS))
-
-
 def _weights(facts: Facts, fields: tuple[str, ...]) -> Iterator[tuple[str, Weights]]:
     for wire in fields:
         weights = getattr(facts.stay, FIELDS["setlinfo"][wire].attribute)
@@ -202,15 +199,9 @@ def weight_outside(facts: Facts, *, fields: tuple[str, ...]) -> Iterator[Hit]:
             yield Hit("setlinfo", wire=wire, values=outside)
 
 
-@predicate()
-def several_weights_wrong(facts: Facts, *, fields: tuple[str, ...]) -> Iterable[Hit]:
+@predicate(fields=_WEIGHT_FIELDS, defects=True)
+def several_weights_wrong(facts: Facts, *, fields: tuple[str, ...]) -> Iterator[Hit]:
     """The weights of several newborns cannot be read, or one is outside the limits of the settings."""
-    if not facts.received.defects and not any(_READ_WEIGHTS(facts.stay)):
-        return ()
-    return _several_wrong(facts, fields)
-
-
-def _several_wrong(facts: Facts, fields: tuple[str, ...]) -> Iterator[Hit]:
     for defect in facts.received.defects:
         if defect.kind == "weights" and defect.official.startswith("setlinfo.mul_"):
             yield from defect_hit(defect)

@@ -12,6 +12,8 @@ from qc_rules.predicates import Hit, predicate
 
 _MIDNIGHT = time.min
 MINUTES_PER_DAY = 24 * 60
+DIED = "5"
+"""离院方式 死亡."""
 
 
 def _earlier(one: datetime, other: datetime) -> bool:
@@ -354,10 +356,10 @@ def _too_many_or_none(
 # --- how the patient came and left
 
 
-@predicate()
+@predicate(when=("dscg_way", (DIED,)))
 def death_without_severe_disease(facts: Facts, *, mild: tuple[str, ...]) -> Iterable[Hit]:
     """A patient died, and every diagnosis is a ``mild`` one, by code prefix."""
-    if facts.stay.discharge_way != "5":
+    if facts.stay.discharge_way != DIED:
         return ()
     codes = [facts.diagnosis_codes[index] for index in facts.western]
     if not codes or not all(code is not None and code.code.startswith(mild) for code in codes):

@@ -35,7 +35,7 @@ def _birth_weights(facts: Facts) -> Weights | tuple[float, ...]:
     return tuple(weight for weight in stay.multiple_birth_weights or stay.birth_weight or () if weight > 0)
 
 
-@predicate()
+@predicate(newborn=True)
 def newborn_field_missing(facts: Facts, *, fields: tuple[str, ...]) -> Iterator[Hit]:
     """A list of a newborn without one of ``fields``."""
     if not facts.newborn or not _is_newborn(facts):
