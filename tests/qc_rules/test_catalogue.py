@@ -24,6 +24,7 @@ SOURCES = {
     "record-quality engine": "病历质控引擎",
     "coding assistant rule set": "编码助手规则",
     "coding convention": "惯例",
+    "ICD-10 volume 2 §3.1.3": "ICD-10 第二卷",
     "医保办发〔2020〕20号 填写规范": "〔2020〕20号",
     "医保办发〔2021〕34号 填写规范 (recalled)": "〔2021〕34号",
     "国家医保局两库 诊断与患者性别不符": "国家医保局两库",
