@@ -12,7 +12,8 @@ from api import problems
 from api.headers import AnswerHeaders
 from api.limits import BodyLimit
 from api.openapi import PROBLEM_ANSWER, document
-from api.routes import check, codes, comparison, dip, explanation, group, health, packs, rules
+from api.prefix import RootPath
+from api.routes import acceptances, check, codes, comparison, dip, explanation, group, health, packs, rules
 from api.settings import Settings
 from api.state import Service
 from api.version import program_version
@@ -35,7 +36,6 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        root_path=settings.root_path,
         responses={"default": PROBLEM_ANSWER},
         # Records of failures would carry what stood in a patient's list.
         telemetry={
@@ -50,7 +50,8 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     app.add_middleware(BodyLimit, limit=settings.body_limit)
     app.add_middleware(AnswerHeaders)
-    for part in (check, group, explanation, comparison, dip, codes, rules, packs, health):
+    app.add_middleware(RootPath, prefix=settings.root_path)
+    for part in (check, group, explanation, comparison, dip, codes, rules, acceptances, packs, health):
         app.include_router(part.router)
 
     def openapi() -> dict[str, Any]:

@@ -439,8 +439,8 @@ def encode(
 ) -> dict[str, Any]:
     """The list as plain JSON values under official names, without envelope.
 
-    Unknown fields and values that could not be read are written back as received. Converting 4101 to
-    4101A leaves out what that interface does not have; the reverse cannot add what was never sent.
+    Unknown fields, and values, rows and nodes that could not be read, are written back as received.
+    Converting 4101 to 4101A leaves out what that interface does not have; the reverse cannot add what was never sent.
     Charge lines and evidence are no part of either interface: ``with_evidence`` writes them as well.
     """
     target = interface or received.interface
@@ -470,16 +470,20 @@ def encode(
         if place is None or defect.usable:
             continue
         node, row, wire = place.groups()
-        if shorten and FIELDS[node][wire].only_4101:
+        if (shorten and node in NODES_ONLY_4101) or (node in BACKING_NODES and not with_evidence):
             continue
-        if row is None:
-            written[node][wire] = defect.value
-        elif node in written:
-            written[node][int(row)][wire] = defect.value
+        if wire is None:
+            if row is None:
+                written[node] = defect.value
+            else:
+                written[node][int(row)] = defect.value
+        elif not (shorten and FIELDS[node][wire].only_4101):
+            record = written[node] if row is None else written[node][int(row)]
+            record[wire] = defect.value
     return written
 
 
-_PLACE = re.compile(r"(\w+)(?:\[(\d+)\])?\.(\w+)")
+_PLACE = re.compile(r"(\w+)(?:\[(\d+)\])?(?:\.(\w+))?")
 
 
 def _written(record: msgspec.Struct, fields: Mapping[str, Info], shorten: bool) -> dict[str, Any]:

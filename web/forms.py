@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -87,7 +87,8 @@ def open_list(content: bytes) -> Form:
                 f"{NODE_LABELS[node]}有 {len(rows)} 行，页面最多显示 {MAX_ROWS} 行；请改用 qingdan check 检查文件"
             )
     lost = tuple(
-        f"{defect.label}（{defect.path}）{defect.reason}，未能载入：{defect.shown}"
+        f"{defect.label}（{defect.path}）{defect.reason}，"
+        f"{'未能载入' if '[' in defect.path else '不能显示，原样保留'}：{defect.shown}"
         for defect in received.defects
         if defect.kind == "node" and not defect.usable
     )
@@ -109,6 +110,7 @@ def read_form(body: str) -> Form:
     envelope: Mapping[str, Any] | None = None
     payload: dict[str, Any] = {}
     rows: dict[str, dict[int, dict[str, Any]]] = {}
+    unread: dict[str, Any] = {}
     for name, value in pairs:
         found = _NAME.fullmatch(name)
         if not found:
@@ -120,7 +122,9 @@ def read_form(body: str) -> Form:
             elif wire == ENVELOPE:
                 envelope = _object(value)
             elif wire == EXTRA:
-                payload.update((key, kept) for key, kept in _object(value).items() if key not in SHOWN_NODES)
+                beside = _object(value)
+                payload.update((key, kept) for key, kept in beside.items() if key not in SHOWN_NODES)
+                unread = {key: kept for key, kept in beside.items() if _is_unread(key, kept)}
             continue
         fields = FIELDS.get(node)
         if (
@@ -147,7 +151,13 @@ def read_form(body: str) -> Form:
             raise FormError(f"{NODE_LABELS[node]}超过 {MAX_ROWS} 行：请改用 qingdan check 检查文件")
         if kept:
             payload[node] = kept
-    return Form(interface, payload, envelope)
+    # What the user has filled in stands in place of a node that could not be shown.
+    return Form(interface, {**unread, **payload}, envelope)
+
+
+def _is_unread(node: str, value: object) -> bool:
+    """Whether a node of the list is of a shape that the page cannot show."""
+    return node in SHOWN_NODES and bool(value) and not isinstance(value, dict if node == "setlinfo" else list)
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -279,8 +289,10 @@ class Page:
 
     @property
     def extra(self) -> str:
-        """What the list has beside its nodes, as JSON; empty for nothing."""
-        return _extra(self.form.payload, SHOWN_NODES)
+        """What the list has beside the nodes that are shown, as JSON; empty for nothing."""
+        payload = self.form.payload
+        shown = {node: None for node in SHOWN_NODES if not _is_unread(node, payload.get(node))}
+        return _extra(payload, shown)
 
     @property
     def stay_extra(self) -> str:
@@ -299,11 +311,11 @@ class Page:
             names += [f"setlinfo.{name}" for name in stay if name not in FIELDS["setlinfo"]]
         for node, fields in FIELDS.items():
             rows = self.form.payload.get(node)
-            if isinstance(rows, Sequence):
+            if isinstance(rows, list):
                 names += [
                     f"{node}[{index}].{name}"
                     for index, row in enumerate(rows)
-                    for name in row
+                    for name in (row if isinstance(row, Mapping) else ())
                     if name not in fields
                 ]
         return tuple(names)
@@ -338,6 +350,8 @@ class Page:
         second = SECOND_LINE.get(node, ())
         columns = tuple(info for wire, info in FIELDS[node].items() if wire not in second)
         received = self.form.payload.get(node) or ()
+        if _is_unread(node, received):
+            received = ()
         rows = [self._row(node, index, row) for index, row in enumerate(received)]
         blank = self._row(node, len(rows), {})
         only = not received and all(info.only_4101 for info in columns)

@@ -35,7 +35,7 @@ class SelectionRules:
     def __init__(self, checker: Checker, received: Received, region: str = "", scheme: str = "") -> None:
         self._checker, self._region, self._scheme = checker, region, scheme
         self._interface = received.interface
-        self._payload = encode(received)
+        self._payload = encode(received, with_evidence=True)
         on = discharge_date(received)
         facts = checker.rules_for(on, region).facts(received)
         prepared = checker.scheme_for(on, region, scheme).prepare(case_of(facts))

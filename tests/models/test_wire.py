@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.settlement_list import FIELDS, Interface, Minutes, Weights
+from models.settlement_list import BACKING_NODES, FIELDS, Interface, Minutes, Weights
 from models.wire import MAX_ROWS, DecodeError, Received, decode, decode_payload, encode
 from tests.shared import SHARED, needs_shared
 
@@ -218,6 +218,27 @@ def test_a_node_of_the_wrong_shape_is_a_defect(node: str, value: Any) -> None:
     assert received.defects[0].path.startswith(node)
 
 
+@pytest.mark.parametrize(
+    ("node", "value"),
+    [
+        ("oprninfo", "无"),
+        ("setlinfo", []),
+        ("setlinfo", [{"gend": "1"}, {}]),
+        ("icuinfo", 3),
+        ("diseinfo", ["A00.000", {"diag_code": "A01.000"}]),
+    ],
+)
+def test_a_node_or_row_that_cannot_be_read_is_written_back_as_received(node: str, value: Any) -> None:
+    received = read(CLEAN | {node: value})
+    assert encode(received)[node] == value
+    assert encode(read(CLEAN | {"iteminfo": "无"}), "4101A").get("iteminfo") is None
+
+
+def test_a_single_row_without_its_brackets_is_written_in_the_official_form() -> None:
+    received = read(CLEAN | {"diseinfo": {"diag_code": "A00.000"}})
+    assert encode(received)["diseinfo"] == [{"diag_code": "A00.000"}]
+
+
 def test_a_bad_row_leaves_the_others_at_their_place() -> None:
     received = read(CLEAN | {"diseinfo": [None, {"diag_code": "A01.000"}]})
     assert received.list.diagnoses[1].code == "A01.000"
@@ -312,10 +333,12 @@ def test_any_value_anywhere_is_read_and_nothing_is_lost(payload: dict[str, Any])
     received = decode_payload(payload)
     again = encode(received, with_evidence=True)
     for defect in received.defects:
-        if defect.kind != "node" and not defect.usable:
+        if not defect.usable:
             node, _, wire = defect.official.partition(".")
             if node == "setlinfo":
-                assert again["setlinfo"][wire] == defect.value
+                assert (again["setlinfo"][wire] if wire else again["setlinfo"]) == defect.value
+            elif defect.official in FIELDS and node not in BACKING_NODES:
+                assert again[node] == defect.value
     assert decode_payload({"setlinfo": {}} | again).list == received.list
 
 

@@ -124,6 +124,21 @@ def test_a_node_of_the_wrong_shape_is_reported() -> None:
     assert any("出院诊断" in notice for notice in opened.notices)
 
 
+def test_a_node_that_cannot_be_shown_is_kept_until_the_user_fills_it_in() -> None:
+    payload = {"setlinfo": {"gend": "1"}, "diseinfo": "I10", "oprninfo": 3}
+    assert round_trip(payload) == payload
+    form = submitted(open_list(json.dumps(payload).encode()))
+    filled = read_form(urlencode({**form, "diseinfo[0].diag_code": "I10.x00x002"}))
+    assert filled.payload["diseinfo"] == [{"diag_code": "I10.x00x002"}]
+    assert filled.payload["oprninfo"] == 3
+
+
+def test_rows_that_cannot_be_shown_are_named() -> None:
+    opened = open_list(b'{"setlinfo": {"gend": "1"}, "diseinfo": ["I10", {"diag_code": "I10.x00x002"}]}')
+    assert any("diseinfo[0]" in notice and "未能载入" in notice for notice in opened.notices)
+    assert Page(opened, DOMAINS).unplaced == ()
+
+
 @given(st.text())
 def test_no_body_breaks_the_form(body: str) -> None:
     try:

@@ -10,8 +10,10 @@ import pytest
 from fastapi import FastAPI
 
 from api.example import EXAMPLE_LIST
+from api.settings import Settings
 from tests.web.conftest import Send, ask
 from tests.web.reading import read
+from web.app import create_app
 from web.pages import STATIC
 from web.samples import SAMPLES
 
@@ -167,6 +169,16 @@ def test_pages_behind_a_proxy_address_everything_under_its_prefix(app: FastAPI) 
         assert local
         assert all(link.startswith("/qingdan/") for link in local)
         assert ask(app, "GET", f"{prefix}/static/page.css", root_path="/qingdan").status_code == 200
+
+
+def test_the_setting_names_the_prefix_where_the_server_does_not(tmp_path: Path) -> None:
+    app = create_app(Settings(home=tmp_path, root_path="/qingdan"))
+    app.state.service.open()
+    for prefix in ("", "/qingdan"):
+        text = ask(app, "GET", f"{prefix}/").text
+        assert 'href="/qingdan/rules"' in text
+        assert ask(app, "GET", f"{prefix}/static/page.css").status_code == 200
+        assert ask(app, "GET", f"{prefix}/openapi.json").json()["servers"] == [{"url": "/qingdan"}]
 
 
 def test_lists_are_never_taken_from_an_address(send: Send) -> None:
