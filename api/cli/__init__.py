@@ -12,6 +12,7 @@ import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from api.cli.check import check
+from api.cli.coding import coding_app, suggest
 from api.cli.compare import compare, explain, what_if
 from api.cli.demo import demo_app
 from api.cli.dip import dip_app, payment, payment_cases
@@ -42,10 +43,12 @@ app.command()(payment)
 app.command("payment-cases")(payment_cases)
 app.command()(template)
 app.command()(serve)
+app.command()(suggest)
 app.add_typer(dip_app)
 app.add_typer(rules_app)
 app.add_typer(packs_app)
 app.add_typer(demo_app)
+app.add_typer(coding_app)
 
 
 def _print_version(asked: bool) -> None:

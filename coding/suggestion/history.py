@@ -50,16 +50,27 @@ class Recall:
 class PastCodings:
     """Texts that were coded here and the names chosen for them."""
 
-    def __init__(self, index: NameIndex, texts: Sequence[str], names: Sequence[Sequence[int]]) -> None:
-        """``texts`` in compared form (expanded), ``names``: rows of the index chosen for each."""
+    def __init__(
+        self,
+        index: NameIndex,
+        texts: Sequence[str],
+        names: Sequence[Sequence[int]],
+        origins: Sequence[int] | None = None,
+    ) -> None:
+        """``texts`` in compared form (expanded), ``names``: rows of the index chosen for each.
+
+        ``origins``: the coding that each text is, or is a part of; by default every text is its own.
+        """
         self.index = index
         self._texts = list(texts)
         self._names = [list(chosen) for chosen in names]
+        self._origins = np.array(range(len(self._texts)) if origins is None else origins, dtype=np.int64)
         self._columns = sparse.csr_matrix(index.gram_space.vectors(self._texts).T) if texts else None
         self._count = np.zeros(len(index.names), dtype=np.float32)
-        for chosen in self._names:
-            for name in chosen:
-                self._count[name] += 1
+        for place, chosen in enumerate(self._names):
+            if place == 0 or self._origins[place] != self._origins[place - 1]:
+                for name in chosen:
+                    self._count[name] += 1
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -70,14 +81,13 @@ class PastCodings:
 
     def add(self, text: str, names: Sequence[int]) -> None:
         """Remember one more coding at once."""
-        column = self.index.gram_space.vectors([text]).T
+        column = sparse.csr_matrix(self.index.gram_space.vectors([text]).T)
         self._columns = (
-            sparse.csr_matrix(sparse.hstack([self._columns, column]))
-            if self._texts
-            else sparse.csr_matrix(column)
+            column if self._columns is None else sparse.csr_matrix(sparse.hstack([self._columns, column]))
         )
         self._texts.append(text)
         self._names.append(list(names))
+        self._origins = np.append(self._origins, self._origins.max(initial=-1) + 1)
         for name in names:
             self._count[name] += 1
 
@@ -94,11 +104,12 @@ class PastCodings:
             near = np.asarray(
                 (self.index.gram_space.vectors(list(units)) @ self._columns).todense(), dtype=np.float32
             )
-            if 0 <= left_out < near.shape[1]:
-                near[:, left_out] = 0
+            if left_out >= 0:
+                mine = np.flatnonzero(self._origins == left_out)
+                near[:, mine] = 0
                 count = count.copy()
-                for name in self._names[left_out]:
-                    count[name] -= 1
+                if len(mine):
+                    count[self._names[int(mine[0])]] -= 1
             nearest = near.max(axis=0)
             size = min(NEAREST, len(nearest))
             chosen = np.argpartition(-nearest, size - 1)[:size]

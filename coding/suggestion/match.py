@@ -28,7 +28,7 @@ FEATURES = (
     "raw", "expanded", "bare", "broad", "broad_share", "raw_share", "expanded_share", "bare_share",
     "best", "best_share", "best_rank", "word", "word_share", "whole", "whole_share", "whole_word",
     "name_covered", "text_covered", "whole_name_covered", "whole_text_covered", "name_learned",
-    "text_learned", "ratio", "ratio_raw", "partial", "jaro", "common", "contained", "contained_raw",
+    "text_learned", "name_lacks", "text_lacks", "ratio", "ratio_raw", "partial", "jaro", "common", "contained", "contained_raw",
     "contains", "same", "same_raw", "ends_alike", "begins_alike", "name_length", "unit_length",
     "length_ratio", "unit_share", "level", "units", "extra_qualifiers", "missing_qualifiers",
     "shared_qualifiers", "digits_extra", "digits_missing", "is_title", "codes", "aliases", "grey",
@@ -245,6 +245,12 @@ class Matcher:
         features[:, COLUMN["text_covered"]] = shared[row, unit] / text_weight[unit]
         features[:, COLUMN["whole_name_covered"]] = shared[:, 0] / name_weight
         features[:, COLUMN["whole_text_covered"]] = shared[:, 0] / text_weight[0]
+        # One rare character apart (肱骨, 眶骨) tells more than the share of all characters.
+        missing = weight[rows.indices] * (1 - have[np.repeat(unit, np.diff(rows.indptr)), rows.indices])
+        features[:, COLUMN["name_lacks"]] = np.maximum.reduceat(np.append(missing, 0), rows.indptr[:-1])
+        left = have[unit] * weight
+        left[np.repeat(row, np.diff(rows.indptr)), rows.indices] = 0
+        features[:, COLUMN["text_lacks"]] = left.max(axis=1)
         if self.translations.to.nnz:
             texts = sparse.csr_matrix(have)
             reach = np.maximum(have, np.minimum(np.asarray((texts @ self.translations.to).todense()), 1))

@@ -22,8 +22,8 @@ CERTAINTIES: dict[Certainty, str] = {
 }
 
 _STRONG = re.compile(
-    r"[;。\n\r\t!]+"
-    r"|(?:(?<=^)|(?<=[\s;。,、)]))\(?\d{1,2}\)?[.、)](?!\d)\s*"
+    r"[;。\n\r\t!]+|(?<=\?)(?=[^,;。\s?])"
+    r"|(?:(?<=^)|(?<=[\s;。,、)]))\(?\d{1,2}\)?[.、)](?:(?!\d)|(?=[12]型))\s*"
     r"|(?<=[^\d\s.])\d{1,2}[、)](?=\D)"
 )
 _MEDIUM = re.compile(
@@ -102,8 +102,14 @@ class Splitter:
         text = source.text[:MAXIMUM_TEXT]
         found: list[Statement] = []
         for start, end in _pieces(text, _STRONG):
-            found.append(self._statement(text, start, end))
-            if len(found) == MAXIMUM_STATEMENTS:
+            statement = self._statement(text, start, end)
+            chunks = _pieces(statement.text, _MEDIUM)
+            if statement.certainty == "excluded" and len(chunks) > 1:
+                # What one part excludes must not silence its neighbours.
+                found += [self._statement(text, start + left, start + right) for left, right in chunks]
+            else:
+                found.append(statement)
+            if len(found) >= MAXIMUM_STATEMENTS:
                 break
         return found
 

@@ -29,6 +29,10 @@ STATUSES: dict[Status, str] = {
 CONFIDENT = 0.35
 """Below this probability the first candidate is wrong more often than a coder should be shown as an answer."""
 OFFERED = 0.02
+SAYS_ALL = 0.8
+"""Share of the characters (by idf) that a combination code's name and the statement must share."""
+SAYS_ONE = 0.95
+"""Cosine from which a name is the name of that one unit."""
 WHOLE_PREFERENCE = 0.3
 """How much covering more of a statement counts when units compete (exponent of the covered share)."""
 
@@ -161,6 +165,10 @@ class Suggester:
                 if _within(statement.units[int(ranked.units[row])], unit)
                 and ranked.probabilities[row] >= OFFERED
             ]
+            combined = self._says_all(ranked)
+            if combined in rows:
+                # One code that holds everything goes before the codes of the parts.
+                rows = [combined, *(row for row in rows if row != combined)]
             candidates = _distinct(self._candidates(ranked, rows[: limit * 3], context))[:limit]
             sure = bool(candidates) and candidates[0].probability >= CONFIDENT
             mentions.append(
@@ -178,6 +186,8 @@ class Suggester:
     def _chosen_units(self, ranked: Ranked) -> list[Unit]:
         """The units that together explain the statement best, without overlap, in order."""
         statement = ranked.statement
+        if self._says_all(ranked) is not None:
+            return [statement.units[0]]
         best: dict[int, float] = {}
         for row in range(len(ranked.names)):
             unit = int(ranked.units[row])
@@ -199,10 +209,25 @@ class Suggester:
         if not chosen:
             return [statement.units[0]]
         # What no chosen unit covers is shown as well, so that nothing the doctor wrote gets lost.
-        for rest in statement.units[1:]:
-            if rest.level == 1 and not any(_overlap(rest, other) for other in chosen):
+        for place, rest in enumerate(statement.units[1:], start=1):
+            worth_showing = rest.level == 1 or best.get(place, 0.0) >= OFFERED
+            if worth_showing and not any(_overlap(rest, other) for other in chosen):
                 chosen.append(rest)
         return sorted(chosen, key=lambda unit: unit.start)
+
+    def _says_all(self, ranked: Ranked) -> int | None:
+        """The row of a candidate whose one name says all that a statement of several units says."""
+        if len(ranked.statement.units) < 2:
+            return None
+        features = ranked.comparison.features
+        for row in range(min(len(ranked.names), 10)):
+            column = features[int(ranked.order[row])]
+            said = min(column[COLUMN["whole_name_covered"]], column[COLUMN["whole_text_covered"]])
+            # What a part alone calls for says nothing of the other parts.
+            only_a_part = ranked.units[row] != 0 and column[COLUMN["best"]] >= SAYS_ONE
+            if said >= SAYS_ALL and not only_a_part and ranked.probabilities[row] >= OFFERED:
+                return row
+        return None
 
     def _candidates(self, ranked: Ranked, rows: Sequence[int], context: Context | None) -> list[Candidate]:
         index, features = self.index, ranked.comparison.features

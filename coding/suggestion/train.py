@@ -18,15 +18,16 @@ from coding.suggestion.index import NameIndex, compact
 from coding.suggestion.match import FEATURES, Comparison, Matcher, Translations
 from coding.suggestion.model import Model, calibration_rows
 from coding.suggestion.translate import learn_translations
-from coding.suggestion.variations import Example, Variations
+from coding.suggestion.variations import HARD, Example, Variations
 
 SEED = 20240607
-MADE_EXAMPLES = 9000
+MADE_EXAMPLES = 7000
 MADE_BESIDE_HISTORY = 1500
+CALIBRATION_EXAMPLES = 1500
 HELD_OUT_SHARE = 0.15
 CALIBRATED_BEST = 8
 """Only the best few candidates of a statement are ever shown: those are what must be calibrated."""
-ROUNDS = {"icd10": 90, "icd9cm3": 90}
+ROUNDS = {"tables": 90, "history": 220}
 PARAMETERS: dict[str, Any] = {
     "objective": "lambdarank",
     "learning_rate": 0.06,
@@ -44,6 +45,8 @@ PARAMETERS: dict[str, Any] = {
     "force_row_wise": True,
 }
 RIGHT_NAME, SAME_CODE = 3, 1
+PART_SHARE = 0.6
+"""Share of a name's characters that a part of a text must hold to count as coded by it."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -84,6 +87,9 @@ def train_shipped(index: NameIndex, progress: Progress = silent, threads: int = 
     for done, example in enumerate(examples):
         progress("对比训练用语", done, len(examples))
         _compare_example(matcher, example, rows)
+    unlike = Rows()
+    for example in Variations(index, SEED + 1, HARD[index.table.system]).make(CALIBRATION_EXAMPLES):
+        _compare_example(matcher, example, unlike)
     digest = hashlib.sha256()
     for example in examples:
         digest.update(f"{example.text}\t{','.join(index.names[name] for name in example.names)}\n".encode())
@@ -91,8 +97,9 @@ def train_shipped(index: NameIndex, progress: Progress = silent, threads: int = 
         index,
         translations,
         rows,
-        threads,
-        {"trained_on": "tables", "examples": len(examples), "data_sha256": digest.hexdigest()},
+        calibrate=unlike,
+        threads=threads,
+        facts={"trained_on": "tables", "examples": len(examples), "data_sha256": digest.hexdigest()},
     )
 
 
@@ -106,10 +113,13 @@ def train_on_history(
     ] * 2
     translations = learn_translations(index, pairs)
     matcher = Matcher(index, translations, remember(index, past))
-    rows = Rows()
+    rows, unlike = Rows(), Rows()
+    held = set(
+        np.random.default_rng(SEED).permutation(len(past))[: max(1, int(len(past) * HELD_OUT_SHARE))].tolist()
+    )
     for done, one in enumerate(past):
         progress("对比历史编码", done, len(past))
-        _compare_example(matcher, Example(one.text, one.names), rows, done)
+        _compare_example(matcher, Example(one.text, one.names), unlike if done in held else rows, done)
     made = Variations(index, SEED).make(MADE_BESIDE_HISTORY)
     for example in made:
         _compare_example(matcher, example, rows)
@@ -120,15 +130,48 @@ def train_on_history(
         index,
         translations,
         rows,
-        threads,
-        {"trained_on": "history", "examples": len(past) + len(made), "data_sha256": digest.hexdigest()},
+        calibrate=unlike,
+        threads=threads,
+        facts={"trained_on": "history", "examples": len(past) + len(made), "data_sha256": digest.hexdigest()},
     )
 
 
 def remember(index: NameIndex, past: Iterable[Past]) -> PastCodings:
-    """Past codings ready to be looked up."""
-    listed = list(past)
-    return PastCodings(index, [_text_form(index, one.text) for one in listed], [one.names for one in listed])
+    """Past codings ready to be looked up: each text, and where it held several diagnoses its parts."""
+    texts: list[str] = []
+    names: list[tuple[int, ...]] = []
+    origins: list[int] = []
+    for place, one in enumerate(past):
+        texts.append(_text_form(index, one.text))
+        names.append(one.names)
+        origins.append(place)
+        if len(one.names) > 1:
+            for text, chosen in _parts(index, one):
+                texts.append(text)
+                names.append(chosen)
+                origins.append(place)
+    return PastCodings(index, texts, names, origins)
+
+
+def _parts(index: NameIndex, past: Past) -> Iterable[tuple[str, tuple[int, ...]]]:
+    """The units of a text with the names that they hold most of, of those chosen for the whole."""
+    units = {
+        unit.text
+        for statement in index.splitter.statements(index.terms.normalize.aligned(past.text))
+        for unit in statement.units
+        if unit.level > 0 or len(unit.text) < len(past.text)
+    }
+    for unit in sorted(units):
+        form = compact(index.expand(unit))
+        letters = set(form) | set(unit)
+        held = [len(letters & set(index.names[name])) / len(set(index.names[name])) for name in past.names]
+        chosen = tuple(
+            name
+            for name, share in zip(past.names, held, strict=True)
+            if share >= PART_SHARE and share == max(held)
+        )
+        if chosen:
+            yield form, chosen
 
 
 def alias_pairs(index: NameIndex) -> Iterable[tuple[str, str]]:
@@ -163,7 +206,13 @@ def _compare_example(matcher: Matcher, example: Example, rows: Rows, left_out: i
 
 
 def _fit(
-    index: NameIndex, translations: Translations, rows: Rows, threads: int, facts: dict[str, Any]
+    index: NameIndex,
+    translations: Translations,
+    rows: Rows,
+    *,
+    calibrate: Rows,
+    threads: int,
+    facts: dict[str, Any],
 ) -> Model:
     import lightgbm  # noqa: PLC0415 - heavy
     import sklearn  # noqa: PLC0415
@@ -172,24 +221,22 @@ def _fit(
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
 
     system = index.table.system
-    order = np.random.default_rng(SEED).permutation(len(rows))
-    held = set(order[: max(1, int(len(rows) * HELD_OUT_SHARE))].tolist())
-    used = [i for i in range(len(rows)) if i not in held and rows.grades[i].max() > 0]
+    used = [i for i in range(len(rows)) if rows.grades[i].max() > 0]
     data = lightgbm.Dataset(
         np.vstack([rows.features[i] for i in used]),
         np.concatenate([rows.grades[i] for i in used]),
         group=[len(rows.grades[i]) for i in used],
         feature_name=list(FEATURES),
     )
-    ranker = lightgbm.train({**PARAMETERS, "num_threads": threads}, data, ROUNDS[system])
+    ranker = lightgbm.train({**PARAMETERS, "num_threads": threads}, data, ROUNDS[str(facts["trained_on"])])
     inputs, right = [], []
     hits = 0
-    for i in sorted(held):
-        scores = np.asarray(ranker.predict(rows.features[i], num_threads=1))
+    for features, grades in zip(calibrate.features, calibrate.grades, strict=True):
+        scores = np.asarray(ranker.predict(features, num_threads=1))
         best = np.argsort(-scores, kind="stable")[:CALIBRATED_BEST]
-        inputs.append(calibration_rows(rows.features[i], scores)[best])
-        right.append(rows.grades[i][best] > 0)
-        hits += bool(rows.grades[i][best[0]] == RIGHT_NAME)
+        inputs.append(calibration_rows(features, scores)[best])
+        right.append(grades[best] > 0)
+        hits += bool(grades[best[0]] == RIGHT_NAME)
     calibration = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=500, random_state=SEED))
     calibration.fit(np.vstack(inputs), np.concatenate(right))
     place = [chr(int(key)) for key in index.letter_keys]
@@ -201,10 +248,10 @@ def _fit(
     manifest = {
         **facts,
         "seed": SEED,
-        "rounds": ROUNDS[system],
+        "rounds": ROUNDS[str(facts["trained_on"])],
         "statements": len(rows),
-        "held_out_statements": len(held),
-        "held_out_first_right": round(hits / len(held), 4),
+        "held_out_statements": len(calibrate),
+        "held_out_first_right": round(hits / max(len(calibrate), 1), 4),
         "trained_at": date.today().isoformat(),
         "names": len(index.names),
         "versions": {

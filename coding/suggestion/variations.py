@@ -125,21 +125,27 @@ _JOINTS = (
 )
 _WEAK = frozenset("性的症病型部术和与伴有及后道处区腔体内下")
 STRENGTHS = (0.6, 1.0, 1.0, 1.5, 2.2)
-W_ED = 0.15
-W_ALIAS = {"icd10": 0.35, "icd9cm3": 0.1}
-W_EXT = {"icd10": 0.7, "icd9cm3": 0.1}
-P_SPREAD, P_COMMON = 0.4, {"icd10": 6.0, "icd9cm3": 20.0}
-P_TURN = 0.15
-P_THIN, P_NOISE, P_MISS, P_SPEC = 0.2, 0.4, 0.03, 0.3
+"""How roughly names are treated: every step's chance is multiplied by one of these."""
+HARD = {"icd10": (1.5, 2.2, 3.0, 4.0), "icd9cm3": (2.5, 3.5, 4.5)}
+"""The same for calibration: real texts are further from the tables than what the ranker learns on, and a
+probability must not promise more than they allow."""
+SHARE_NOT_IN_EVERY_EDITION = 0.15
+SHARE_OF_ALIASES = {"icd10": 0.35, "icd9cm3": 0.1}
+SHARE_OF_EXTENSIONS = {"icd10": 0.7, "icd9cm3": 0.1}
+SHARE_OF_GREY = 0.1
+SHARE_OF_VAGUE = 0.3
+SPREAD_EXPONENT = 0.4
+"""How much oftener a name comes that stands inside many other names."""
+COMMON_WEIGHT = {"icd10": 6.0, "icd9cm3": 8.0}
+SPECIFIC_SHARE = 0.3
+"""Share of examples that say more than the code that is wanted."""
+TUMOUR_SHARE = 0.07
 _MOST_NAMES = (1, 1, 1, 1, 1, 1, 2, 2, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A text, the names (rows of the index) that it stands for, and names that must not be offered.
-
-    ``weight`` is how often the example counts.
-    """
+    """A text, the names (rows of the index) that it stands for, and names that must not be offered."""
 
     text: str
     names: tuple[int, ...]
@@ -149,8 +155,9 @@ class Example:
 class Variations:
     """Makes examples from one index; the same seed gives the same examples."""
 
-    def __init__(self, index: NameIndex, seed: int) -> None:
+    def __init__(self, index: NameIndex, seed: int, strengths: Sequence[float] = STRENGTHS) -> None:
         self.index = index
+        self.strengths = tuple(strengths)
         self.random = random.Random(seed)  # noqa: S311 - repeatable training texts, no secret
         self.system = index.table.system
         self._cumulative = list(accumulate(self._weights()))
@@ -187,12 +194,19 @@ class Variations:
         for row, name in enumerate(index.names):
             flags = index.flags[row]
             weight = 2.718 ** (-max(len(name) - 4, 0) / 6)
-            weight *= (1.0, W_ED)[int(flags[6] < 3)] * (1.0, 0.1)[int(flags[3])] * (1.0, 0.3)[int(flags[5])]
-            weight *= (W_ALIAS[self.system], 1.0)[int(flags[0])] * (1.0, W_EXT[self.system])[int(flags[7])]
             weight *= (
-                2.718 ** (P_SPREAD * flags[9])
+                (1.0, SHARE_NOT_IN_EVERY_EDITION)[int(flags[6] < 3)]
+                * (1.0, SHARE_OF_GREY)[int(flags[3])]
+                * (1.0, SHARE_OF_VAGUE)[int(flags[5])]
+            )
+            weight *= (SHARE_OF_ALIASES[self.system], 1.0)[int(flags[0])] * (
+                1.0,
+                SHARE_OF_EXTENSIONS[self.system],
+            )[int(flags[7])]
+            weight *= (
+                2.718 ** (SPREAD_EXPONENT * flags[9])
                 * (1 + flags[10])
-                * (1.0, P_COMMON[self.system])[int(flags[11])]
+                * (1.0, COMMON_WEIGHT[self.system])[int(flags[11])]
             )
             weights.append(0.0 if flags[4] or len(name) < 2 else weight)
         return weights
@@ -211,7 +225,7 @@ class Variations:
         return bisect(self._cumulative, self.random.random() * self._cumulative[-1])
 
     def _example(self) -> Example:
-        if self.random.random() < P_SPEC:
+        if self.random.random() < SPECIFIC_SHARE:
             example = self._specific()
             if example is not None:
                 return example
@@ -220,11 +234,11 @@ class Variations:
             if self.system == "icd10"
             else self.random.choice((1,) * 12 + (2,))
         )
-        if self._tumours and self.random.random() < 0.07:
+        if self._tumours and self.random.random() < TUMOUR_SHARE:
             names = [self.random.choice(self._tumours) for _ in range(min(size, 2))]
         else:
             names = [self._name() for _ in range(size)]
-        strength = self.random.choice(STRENGTHS)
+        strength = self.random.choice(self.strengths)
         pieces = [self._written(self.index.names[name], strength) for name in names]
         for place, name in enumerate(names[:size]):
             if "恶性肿瘤" in self.index.names[name] and self._morphology and self.random.random() < 0.8:
@@ -256,13 +270,13 @@ class Variations:
             (0.45, lambda t: self._swap(t, self._usages)),
             (0.30, lambda t: self._swap(t, self._parts)),
             (0.40, lambda t: self._swap(t, self._wordings)),
-            (P_TURN, self._turned),
-            (P_THIN, self._thinned),
+            (0.15, self._turned),
+            (0.20, self._thinned),
             (0.35, lambda t: self.random.choice(_SIDES) + t),
             (0.25, lambda t: self.random.choice(_BEFORE[self.system]) + t),
             (0.25, lambda t: t + self.random.choice(_AFTER[self.system])),
-            (P_NOISE, self._with_noise),
-            (P_MISS, self._misspelt),
+            (0.40, self._with_noise),
+            (0.03, self._misspelt),
         )
         for chance, step in steps:
             if self.random.random() < chance * strength:

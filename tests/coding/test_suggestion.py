@@ -1,0 +1,156 @@
+"""Suggestion: what the shipped model does with texts as doctors write them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coding.library import load_library
+from coding.suggestion.advice import advise
+from coding.suggestion.context import Context
+from coding.suggestion.split import certainty_of
+from models.pack import PackStore
+from tests.coding.suggestion_fixtures import shipped
+
+
+def codes_of(text: str, **context: object) -> list[str]:
+    mentions = shipped("icd10").suggest(text, Context(**context))  # type: ignore[arg-type]
+    return [mention.candidates[0].code for mention in mentions if mention.candidates]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("高血压", "I10.x00x002"),
+        ("冠心病", "I25.103"),
+        ("肺炎", "J18.900"),
+        ("Ⅱ型呼衰", "J96.900x003"),
+        ("2型糖尿病伴肾病", "E11.201+N08.3*"),
+        ("膽囊結石", "K80.200x003"),
+    ],
+)
+def test_a_usual_wording_gets_its_code_first(text: str, code: str) -> None:
+    assert codes_of(text)[0] == code
+
+
+def test_a_list_is_split_and_each_part_is_placed_in_the_source() -> None:
+    text = "1.高血压 2.冠心病；肺炎"
+    mentions = shipped("icd10").suggest(text)
+    assert [mention.text for mention in mentions] == ["高血压", "冠心病", "肺炎"]
+    assert all(text[mention.start : mention.end] == mention.text for mention in mentions)
+
+
+def test_a_numbered_type_is_not_taken_for_a_list_number() -> None:
+    assert [mention.text for mention in shipped("icd10").suggest("1.2型糖尿病")] == ["2型糖尿病"]
+
+
+def test_names_without_a_separator_become_mentions_of_their_own() -> None:
+    assert {"I10.x00x002", "I25.103"} <= set(codes_of("高血压冠心病"))
+
+
+def test_what_is_excluded_gets_no_code_and_does_not_silence_its_neighbour() -> None:
+    mentions = shipped("icd10").suggest("肺炎，排除肺癌")
+    assert [(mention.text, mention.status) for mention in mentions] == [
+        ("肺炎", "coded"),
+        ("排除肺癌", "excluded"),
+    ]
+    assert mentions[1].candidates == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "certainty"),
+    [
+        ("发热待查", "query"),
+        ("肺炎？".replace("？", "?"), "query"),
+        ("肺癌可能", "possible"),
+        ("不除外肺癌", "possible"),
+        ("已除外肺癌", "excluded"),
+        ("青霉素过敏史", "history"),
+        ("胃癌术后", "postoperative"),
+        ("高血压", ""),
+    ],
+)
+def test_how_certain_the_doctor_is(text: str, certainty: str) -> None:
+    assert certainty_of(text) == certainty
+
+
+def test_nonsense_is_not_answered_with_confidence() -> None:
+    for text in ("请于明日上午来院办理手续", "ZZZQQQ", "1234567"):
+        assert all(mention.status != "coded" for mention in shipped("icd10").suggest(text)), text
+
+
+def test_an_impossible_sex_moves_a_candidate_down_and_says_why() -> None:
+    female = shipped("icd10").suggest("前列腺增生", Context(sex="2"))[0].candidates
+    male = shipped("icd10").suggest("前列腺增生", Context(sex="1"))[0].candidates
+    assert male[0].warnings == ()
+    wrong = next(candidate for candidate in female if candidate.code == male[0].code)
+    assert "限男性" in wrong.warnings[0]
+    assert wrong.probability < male[0].probability
+
+
+def test_candidates_are_in_order_and_each_code_stands_once() -> None:
+    for mention in shipped("icd10").suggest("急性化脓性阑尾炎伴穿孔；股骨颈骨折；子宫肌瘤", limit=8):
+        values = [candidate.probability for candidate in mention.candidates]
+        assert values == sorted(values, reverse=True) or mention.text.count("伴")
+        assert len({candidate.code for candidate in mention.candidates}) == len(values) <= 8
+        assert all(0 <= value <= 1 for value in values)
+        assert all(candidate.reasons for candidate in mention.candidates[:1])
+
+
+@pytest.mark.parametrize(
+    ("text", "subcategory"), [("腹腔镜胆囊切除术", "51.23"), ("剖宫产", "74.1"), ("TURP", "60.29")]
+)
+def test_procedures_are_suggested_too(text: str, subcategory: str) -> None:
+    mention = shipped("icd9cm3").suggest(text)[0]
+    assert mention.candidates[0].code.startswith(subcategory)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=200))
+def test_any_text_gets_an_answer_whose_places_are_in_it(text: str) -> None:
+    mentions = shipped("icd10").suggest(text)
+    for mention in mentions:
+        assert 0 <= mention.start <= mention.end <= len(text)
+        assert text[mention.start : mention.end] == mention.text
+    assert mentions == shipped("icd10").suggest(text)
+
+
+def test_a_very_long_text_is_cut_not_refused() -> None:
+    assert len(shipped("icd10").suggest("高血压；" * 5000)) <= 60
+
+
+def test_advice_puts_the_treated_disease_first_and_bars_what_cannot_be_principal() -> None:
+    library = load_library(PackStore())
+    context = Context(diagnoses=("I10.x00x002", "K80.200x003", "W19.x00"), procedures=("51.2300",))
+    advice = advise(library, shipped("icd10"), context)
+    assert advice.principal[0].code == "K80.200x003"
+    assert "手术" in advice.principal[0].requirement
+    barred = [choice.code for choice in advice.principal if not choice.allowed]
+    assert library.diagnosis("W19.x00")
+    assert barred == ["W19.x00"]
+
+
+def test_advice_finds_the_combination_code_of_a_pair() -> None:
+    library = load_library(PackStore())
+    stone, inflamed = "K80.200x003", "K81.900"
+    assert library.diagnosis(stone)
+    assert library.diagnosis(inflamed)
+    advice = advise(library, shipped("icd10"), Context(diagnoses=(stone, inflamed)))
+    assert any(found.code.startswith("K80.1") for found in advice.combinations)
+
+
+def test_advice_names_the_missing_partner() -> None:
+    library = load_library(PackStore())
+    combined = next(
+        code for code in library.icd10.codes.values() if code.asterisk and not library.diagnosis(code.dagger)
+    )
+    advice = advise(library, shipped("icd10"), Context(diagnoses=(combined.dagger, combined.asterisk)))
+    assert combined.code in {found.instead for found in advice.partners}
+    assert {found.code for found in advice.partners} == {combined.dagger, combined.asterisk}
+
+
+def test_advice_offers_the_more_specific_code_that_the_text_supports() -> None:
+    library = load_library(PackStore())
+    advice = advise(library, shipped("icd10"), Context(diagnoses=("I10.x00x002",)), "高血压3级")
+    assert ("I10.x00x002", "I10.x05") in {(found.code, found.instead) for found in advice.more_specific}

@@ -1,0 +1,122 @@
+"""Learning on site: what is accepted counts at once, training activates only what is not worse."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from api.services import suggestion as service
+from coding.suggestion import train as training
+from coding.suggestion.assembly import Coding, Foundation, ModelStore, past_of, read_codings
+from coding.suggestion.context import Context
+from coding.suggestion.model import RANKER, Model, ModelError
+from coding.suggestion.train import Past, remember
+from models.pack import PackStore
+from tests.coding.suggestion_fixtures import shipped
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def desk(home: Path) -> service.SuggestionService:
+    return service.SuggestionService(PackStore(), home)
+
+
+def test_an_accepted_coding_counts_for_the_next_suggestion_and_after_a_restart(home: Path) -> None:
+    running = desk(home)
+    text = "老慢支"
+    chosen = Coding(text, (("J42.x00", ""),), department="呼吸科", by="c07")
+    before = running.suggest(text, "diagnosis", Context())
+    running.accept("diagnosis", chosen)
+    after = running.suggest(text, "diagnosis", Context())
+    assert "J42.x00" not in {candidate.code for candidate in before[0].candidates if candidate.past}
+    past = {candidate.code: candidate.past for candidate in after[0].candidates}
+    assert past.get("J42.x00") == 1
+    again = desk(home).suggest(text, "diagnosis", Context())
+    assert {c.code: c.past for c in again[0].candidates}.get("J42.x00") == 1
+    row = json.loads((home / "codings" / "icd10.jsonl").read_text(encoding="utf-8"))
+    assert set(row) == {"text", "chosen", "department", "when", "by"}
+
+
+def test_a_code_that_no_book_has_is_refused_and_not_stored(home: Path) -> None:
+    with pytest.raises(ValueError, match="不在编码库中"):
+        desk(home).accept("diagnosis", Coding("某病", (("Q99.999x9", ""),)))
+    assert not (home / "codings").exists()
+
+
+def test_the_nearest_past_coding_is_found_and_its_own_row_can_be_left_out() -> None:
+    index = shipped("icd10").index
+    name = index.exact["高血压"]
+    past = remember(index, [Past("血压经常升高", (name,))])
+    found = past.recall(["血压经常升高"])
+    assert found.names.tolist() == [name]
+    assert found.best[name] == pytest.approx(1)
+    assert past.recall(["血压经常升高"], left_out=0).names.tolist() == []
+
+
+def test_a_hospitals_own_name_becomes_a_name_of_the_index() -> None:
+    foundation = Foundation.load(PackStore(), "icd10")
+    codings = [Coding("本院特有的叫法", (("I10.x00x002", "本院血压高标准名"),))]
+    index = foundation.index(codings)
+    row = index.exact["本院血压高标准名"]
+    assert index.code(row) == "I10.x00x002"
+    assert past_of(index, codings)[0].names == (row,)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("{", "第 1 行"),
+        ("[1]", "应为 JSON 对象"),
+        ('{"text": ""}', "缺少 text"),
+        ('{"text": "肺炎"}', "缺少所选的编码"),
+        ('{"text": 3, "codes": ["J18.900"]}', "缺少 text"),
+    ],
+)
+def test_a_bad_history_line_is_named(tmp_path: Path, line: str, reason: str) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text(line + "\n", encoding="utf-8")
+    with pytest.raises(ModelError, match=reason):
+        read_codings(path)
+
+
+def test_too_short_a_history_is_refused(home: Path) -> None:
+    with pytest.raises(ModelError, match="至少要 200 条"):
+        service.train(PackStore(), home, "icd10", [Coding("肺炎", (("J18.900", "肺炎"),))] * 10)
+
+
+def test_training_measures_activates_and_rolls_back(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "MADE_BESIDE_HISTORY", 60)
+    index = shipped("icd9cm3").index
+    rows = [row for row in range(0, len(index.names), 61) if not index.grey[row]][:220]
+    codings = [Coding(f"行{index.names[row]}", ((index.code(row), index.shown[row]),)) for row in rows]
+    result = service.train(PackStore(), home, "icd9cm3", codings, threads=1)
+    assert result.used + result.held_out == len(codings)
+    assert result.activated == (result.after[0].acc1.value >= result.before[0].acc1.value)
+    models = ModelStore(home / "models")
+    if not result.activated:
+        models.activate("icd9cm3", result.version)
+    assert models.active("icd9cm3") == result.version
+    assert models.load("icd9cm3")[1]
+    assert models.rollback("icd9cm3") == "shipped"
+    with pytest.raises(ModelError, match="没有更早的版本"):
+        models.rollback("icd9cm3")
+
+
+def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "icd10"
+    shutil.copytree(ModelStore(tmp_path).folder("icd10", "shipped"), folder)
+    with (folder / RANKER).open("ab") as handle:
+        handle.write(b"x")
+    with pytest.raises(ModelError, match="sha256"):
+        Model.load(folder)
+
+
+def test_a_version_cannot_lead_out_of_the_model_folder(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="写法不对"):
+        ModelStore(tmp_path).folder("icd10", "../../etc")
