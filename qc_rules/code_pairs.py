@@ -30,13 +30,18 @@ def pairs_of(written: tuple[str, ...]) -> tuple[tuple[Prefixes, Prefixes], ...]:
     return tuple(found)
 
 
-def left_of(parameter: str, system: str) -> Callable[[Reference, Mapping[str, Any]], list[tuple[str, str]]]:
+def left_of(parameter: str, place: str) -> Callable[[Reference, Mapping[str, Any]], list[tuple[str, str]]]:
     """The left sides of the pairs in a parameter, to look at a rule only when such a code is there."""
 
     def codes(_reference: Reference, given: Mapping[str, Any]) -> list[tuple[str, str]]:
-        return [(system, prefix) for left, _ in pairs_of(given[parameter]) for prefix in left]
+        return placed(place, (prefix for left, _ in pairs_of(given[parameter]) for prefix in left))
 
     return codes
+
+
+def placed(place: str, prefixes: Iterable[str]) -> list[tuple[str, str]]:
+    """Prefixes with the place where a code must have one: icd10, icd9cm3, principal or main."""
+    return [(place, prefix) for prefix in prefixes]
 
 
 def shown_diagnoses(facts: Facts, rows: Sequence[int]) -> str:

@@ -121,6 +121,12 @@ class Facts:
         return self.codes.diagnosis(self.stay.outpatient_diagnosis_code)
 
     @_Lazy
+    def repeats_a_diagnosis(self) -> bool:
+        """Whether two rows of diseinfo have the same code."""
+        codes = [code.code for code in self.diagnosis_codes if code]
+        return len(set(codes)) < len(codes)
+
+    @_Lazy
     def western(self) -> Sequence[int]:
         """The rows of diseinfo that are western diagnoses (西医诊断)."""
         others = _NOT_WESTERN[self.interface]

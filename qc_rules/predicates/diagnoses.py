@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
 from typing import Any
 
 from qc_rules.code_pairs import shown_diagnoses
@@ -10,6 +11,8 @@ from qc_rules.facts import Facts
 from qc_rules.predicates import Hit, predicate
 from qc_rules.predicates.together import AROSE_LATER
 from qc_rules.reference import Reference
+
+_condition = attrgetter("condition_on_admission")
 
 NEOPLASMS = ("C", "D0", "D1", "D2", "D3", "D4")
 """ICD-10 chapter II, C00–D48."""
@@ -22,8 +25,7 @@ CHAPTER_BY_LETTER: Mapping[str, str] = {"B": "A", "T": "S"}
 @predicate(needs=("diseinfo",))
 def diagnosis_repeated(facts: Facts, *, with_principal: bool) -> Iterable[Hit]:
     """The same code in two rows: of the other diagnoses, or of the principal one and another."""
-    codes = [code.code for index in facts.western if (code := facts.diagnosis_codes[index])]
-    return () if len(set(codes)) == len(codes) else _repeated(facts, with_principal)
+    return _repeated(facts, with_principal) if facts.repeats_a_diagnosis else ()
 
 
 def _repeated(facts: Facts, with_principal: bool) -> Iterator[Hit]:
@@ -98,11 +100,17 @@ def mostly_unspecified(facts: Facts, *, at_least: int, percent: float) -> Iterab
 
 
 @predicate(needs=("diseinfo",))
-def diagnoses_misordered(facts: Facts, *, chronic: tuple[str, ...], states: tuple[str, ...]) -> Iterator[Hit]:
+def diagnoses_misordered(facts: Facts, *, chronic: tuple[str, ...], states: tuple[str, ...]) -> Iterable[Hit]:
     """A complication of this stay behind a mild chronic disease, or a disease behind a mere state.
 
     A complication is a disease with 入院病情 4. Only the first row out of order is named.
     """
+    if AROSE_LATER in map(_condition, facts.list.diagnoses) or facts.diagnoses_starting(states):
+        return _misordered(facts, chronic, states)
+    return ()
+
+
+def _misordered(facts: Facts, chronic: tuple[str, ...], states: tuple[str, ...]) -> Iterator[Hit]:
     rows, codes = facts.list.diagnoses, facts.diagnosis_codes
     state = mild = -1
     for index in facts.others:

@@ -11,11 +11,8 @@ from qc_rules.predicates import Hit, predicate
 from qc_rules.predicates.together import AROSE_LATER
 from qc_rules.reference import Reference
 
-OPERATIVE = ("手术", "介入治疗")
-"""手术操作类型 in the code book of what is an operation."""
 
-
-@predicate(diagnoses="complications")
+@predicate(principal="complications")
 def complication_after_operation(
     facts: Facts, *, complications: tuple[str, ...], kinds: tuple[str, ...]
 ) -> Iterator[Hit]:
@@ -31,7 +28,7 @@ def complication_after_operation(
 
 
 def _ranked(_reference: Reference, given: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [("icd10", prefix) for rank in given["ranks"] for prefix in rank.split(",")]
+    return [("principal", prefix) for rank in given["ranks"] for prefix in rank.split(",")]
 
 
 @predicate(codes=_ranked)
@@ -63,7 +60,7 @@ def _rank(code: str, levels: list[tuple[str, ...]]) -> int:
     return max((level for level, prefixes in enumerate(levels) if code.startswith(prefixes)), default=-1)
 
 
-@predicate(diagnoses="tumours")
+@predicate(principal="tumours")
 def only_tumour_therapy(
     facts: Facts, *, tumours: tuple[str, ...], therapies: tuple[str, ...]
 ) -> Iterator[Hit]:
@@ -81,7 +78,7 @@ def only_tumour_therapy(
     yield Hit("diseinfo", principal, "diag_code", values={"procedures": shown_procedures(facts, done)})
 
 
-@predicate(diagnoses="cancelled")
+@predicate(principal="treatments")
 def planned_treatment_not_done(
     facts: Facts, *, cancelled: tuple[str, ...], treatments: tuple[str, ...]
 ) -> Iterator[Hit]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from qc_rules.code_pairs import left_of, pairs_of, shown_diagnoses, shown_procedures
+from qc_rules.code_pairs import left_of, pairs_of, placed, shown_diagnoses, shown_procedures
 from qc_rules.facts import Facts
 from qc_rules.predicates import Hit, predicate
+from qc_rules.reference import Reference
 
 AROSE_LATER = "4"
 """入院病情: not present on admission."""
@@ -30,7 +32,16 @@ def _matching(
     ]
 
 
-@predicate(codes=left_of("pairs", "icd10"))
+Sets = list[list[tuple[str, str]]]
+
+
+def _both_sides(_reference: Reference, given: Mapping[str, Any]) -> list[Sets]:
+    """For each pair, a code of the left side in its role and one of the right side."""
+    place = "principal" if given.get("role") == "principal" else "icd10"
+    return [[placed(place, left), placed("icd10", right)] for left, right in pairs_of(given["pairs"])]
+
+
+@predicate(combinations=_both_sides)
 def diagnoses_together(
     facts: Facts,
     *,
@@ -124,7 +135,15 @@ def procedure_without_diagnosis(
             yield Hit("oprninfo", rows[0], "oprn_oprt_code", values={"expected": "、".join(right)})
 
 
-@predicate(codes=left_of("pairs", "icd9cm3"))
+def _main_and_treated(_reference: Reference, given: Mapping[str, Any]) -> list[Sets]:
+    """For each pair, the main procedure and what it treats, beside a principal diagnosis to judge."""
+    among = [placed("principal", given["among"])] if "among" in given else []
+    return [
+        [placed("main", left), placed("icd10", right), *among] for left, right in pairs_of(given["pairs"])
+    ]
+
+
+@predicate(combinations=_main_and_treated)
 def main_procedure_treats_other(
     facts: Facts,
     *,
