@@ -16,6 +16,7 @@ from api.routes.dip import EXAMPLE_BILLED_CASE, BilledCase
 from api.routes.group import GroupRequest
 from api.routes.health import Health
 from api.routes.packs import PackEntry, pack_entry
+from api.services.acceptance import KeptAcceptance, NewAcceptance
 from api.services.check import Checker
 from api.services.codes import CodeEntry, find_code
 from api.services.comparison import ComparisonDesk, JudgedWhatIf
@@ -58,7 +59,13 @@ DESCRIPTIONS = {
     "Envelope": "接口 4101 或 4101A 的报文",
     "GroupRequest": "一个病例：诊断和手术操作的编码，以及分组用到的基本情况",
     "Report": "检查报告。verdict：有错误为需修改，只有警告为需复核，否则可上传。score 为 100 减各规则扣分",
-    "Finding": "一条问题。path 是它在所收报文中的位置，field 是字段名称，value 是所填的值",
+    "Finding": "一条问题。path 是它在所收报文中的位置，field 是字段名称，value 是所填的值；"
+    "有 accepted 的已被接受，不计入结论和得分",
+    "Accepted": "谁接受了这个问题、理由；until 是有效的最后一天，没有即长期",
+    "NewAcceptance": "要接受的问题：规则，以及一份清单（list_id）或一类问题（字段、值、出院科室，可不写）",
+    "Acceptance": "一次接受：编号、规则、接受人、理由、时间和范围",
+    "KeptAcceptance": "一次接受，已撤销的写明撤销人和时间",
+    "Withdrawal": "撤销人和时间",
     "GroupResult": "分组结果。code 是 DRG 编码，0000 为未入组；reason 是固定的原因代号，explanation 是中文说明",
     "Complication": "一个其他诊断算作 MCC、CC 或都不是，是否被排除表排除",
     "PreparedCode": "收到的编码和分组所用的编码；used 为空即未使用，reason 说明原因",
@@ -122,6 +129,7 @@ ANSWERS = (
     Hit,
     CodeEntry,
     RuleEntry,
+    KeptAcceptance,
     PackEntry,
     Health,
     Problem,
@@ -139,7 +147,7 @@ def _custom_types(kind: type) -> dict[str, Any]:
 def components() -> dict[str, Any]:
     """The schemas of what comes in and goes out, by name."""
     _, schemas = msgspec.json.schema_components(
-        (Envelope, GroupRequest, BilledCase, *ANSWERS),
+        (Envelope, GroupRequest, BilledCase, NewAcceptance, *ANSWERS),
         schema_hook=_custom_types,
         ref_template="#/components/schemas/{name}",
     )

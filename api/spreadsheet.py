@@ -381,7 +381,7 @@ _SUMMARY = (
     "DRG 名称",
     "分组说明",
 )
-_FINDINGS = ("文件", "行号", "清单", "规则", "级别", "位置", "字段", "值", "问题", "建议", "依据")
+_FINDINGS = ("文件", "行号", "清单", "规则", "级别", "位置", "字段", "值", "问题", "建议", "依据", "接受")
 _UNREAD = ("文件", "行号", "原因")
 
 
@@ -396,7 +396,8 @@ class ReportWorkbook:
         self._unread = _Sheet(self._book, "未读取", _UNREAD, self._bold)
 
     def add(self, file: str, line: int, report: Report) -> None:
-        counts = [sum(f.severity == severity for f in report.findings) for severity in SEVERITY_LABELS]
+        counted = [f.severity for f in report.findings if f.accepted is None]
+        counts = [counted.count(severity) for severity in SEVERITY_LABELS]
         group = report.group
         grouped = (group.code, group.name, group.explanation) if group else ("", "", report.ungrouped)
         self._summary.row(
@@ -406,7 +407,7 @@ class ReportWorkbook:
             label = SEVERITY_LABELS[found.severity]
             self._findings.row(
                 file, line, report.list_id, found.rule, label, found.path, found.field, found.value,
-                found.message, found.advice, found.basis,
+                found.message, found.advice, found.basis, found.accepted.text if found.accepted else "",
             )  # fmt: skip
 
     def add_unread(self, file: str, line: int, reason: str) -> None:

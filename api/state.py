@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from api.problems import ProblemError
+from api.services.acceptance import AcceptanceError, AcceptanceFile, AcceptanceStore
 from api.services.check import Checker
 from api.services.codes import open_search
 from api.services.comparison import ComparisonDesk
@@ -19,6 +21,7 @@ from api.services.payment import PaymentDesk
 from api.settings import Settings
 from coding.search import CodeSearch
 from models.pack import PackError
+from qc_rules.acceptance import Acceptances
 
 logger = logging.getLogger("qingdan")
 
@@ -38,6 +41,7 @@ class Service:
     _dip: DipDesk | None = None
     _payment: PaymentDesk | None = None
     _comparison: ComparisonDesk | None = None
+    _acceptances: AcceptanceFile | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def open(self) -> None:
@@ -56,6 +60,19 @@ class Service:
         if self.checker is None:
             raise ProblemError("not-ready", "；".join(self.faults))
         return self.checker
+
+    def acceptances(self) -> AcceptanceStore:
+        """What the hospital has accepted."""
+        if self._acceptances is None:
+            self._acceptances = AcceptanceFile.of(self.settings.home)
+        return self._acceptances
+
+    def accepted(self) -> Acceptances:
+        """The acceptances that hold today. Raises ProblemError (503) when they cannot be read."""
+        try:
+            return self.acceptances().holding(datetime.now().astimezone().date())
+        except AcceptanceError as error:
+            raise ProblemError("not-ready", str(error)) from error
 
     def dip(self) -> DipDesk:
         """Grouping and pricing by DIP. Raises ProblemError (503)."""

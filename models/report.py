@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal
 
 import msgspec
@@ -16,11 +17,26 @@ Verdict = Literal["可上传", "需复核", "需修改"]
 SEVERITY_LABELS: dict[Severity, str] = {"error": "错误", "warn": "警告", "info": "提示"}
 
 
+class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """By whom a finding was accepted and why; ``until`` is the last day, None for always."""
+
+    id: str
+    by: str
+    reason: str
+    until: date | None = None
+
+    @property
+    def text(self) -> str:
+        """As people read it."""
+        return f"已接受（{self.by}：{self.reason}；{f'至 {self.until}' if self.until else '长期'}）"
+
+
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing that a rule found.
 
     ``path`` is the place in the list as received (``input.diseinfo[2].diag_code``), ``field`` its
     Chinese label, ``value`` what stands there. ``message``, ``advice`` and ``basis`` are Chinese.
+    An ``accepted`` one stays in the report but counts neither for the verdict nor for the score.
     """
 
     rule: str
@@ -32,6 +48,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str
     advice: str
     basis: str
+    accepted: Accepted | None = None
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -39,7 +56,8 @@ class Report(msgspec.Struct, frozen=True):
 
     ``list_id`` is 就诊ID, else 结算ID or 病案号. ``score`` is 100 less the deductions of the rules that
     fired (each rule once, never below 0), ``grade`` its band. ``verdict``: 需修改 with any error,
-    需复核 with any warning, else 可上传. ``ungrouped`` says in Chinese why ``group`` is None.
+    需复核 with any warning, else 可上传; what is accepted counts for neither. ``ungrouped`` says in
+    Chinese why ``group`` is None.
     """
 
     list_id: str

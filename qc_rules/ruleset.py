@@ -18,7 +18,7 @@ from qc_rules.packs import LoadedRule, national_pack, read_pack, rule_packs
 from qc_rules.predicates import Hit
 from qc_rules.program import Program
 from qc_rules.reference import CodeReader, Reference
-from qc_rules.schema import Rule
+from qc_rules.schema import Rule, Stage
 from qc_rules.source import RuleError, fault
 from qc_rules.terms import CompileError
 
@@ -53,6 +53,7 @@ class RuleSet:
             raise RuleError(*faults)
         index = CodeIndex({number: compiled.codes for number, compiled in enumerate(self._compiled)})
         self.codes = CodeReader(reference.library, index.leads)
+        self._stages: dict[Stage, RuleSet] = {}
         self._programs = {interface: Program(self._compiled, interface) for interface in INTERFACES}
 
     @classmethod
@@ -79,6 +80,15 @@ class RuleSet:
         if unknown:
             raise RuleError(f"没有设置 {'、'.join(unknown)}；有的是：{'、'.join(sorted(self.settings))}")
         return RuleSet(self._loaded.values(), self.reference, {**self.settings, **changed}, self.packs)
+
+    def at_stage(self, stage: Stage) -> RuleSet:
+        """Only the rules of one stage (事前, 事中, 事后), compiled when first asked for and kept."""
+        found = self._stages.get(stage)
+        if found is None:
+            loaded = [one for one in self._loaded.values() if stage in one.rule.stages]
+            found = RuleSet(loaded, self.reference, self.settings, self.packs)
+            self._stages[stage] = found
+        return found
 
     def facts(self, received: Received, group: GroupResult | None = None) -> Facts:
         """What the rules look at in one list."""

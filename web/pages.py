@@ -109,7 +109,7 @@ def _list_page(
 
 def _check(service: Service, form: Form) -> Report | None:
     try:
-        return service.require().check(decode_payload(form.message))
+        return service.require().check(decode_payload(form.message), accepted=service.accepted())
     except DecodeError:
         return None  # only fields outside the interface: there is nothing to check yet
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal, Protocol, TextIO
 
@@ -30,11 +32,14 @@ from api.cli.terminal import (
     replacing,
 )
 from api.reading import FileRefusedError, SourceFile
+from api.services.acceptance import AcceptanceFile
 from api.services.check import Checker
 from api.settings import load_settings
 from api.spreadsheet import ReportWorkbook
 from models.pack import PackError
 from models.report import SEVERITY_LABELS, Report
+from models.wire import Received
+from qc_rules.schema import Stage
 
 Format = Literal["table", "json", "ndjson", "xlsx"]
 LONG_FILE = 4 * 1024 * 1024
@@ -75,7 +80,8 @@ class Totals:
 
     def add(self, report: Report) -> None:
         self.verdicts[report.verdict] += 1
-        self.rules.update({(found.rule, found.title) for found in report.findings})
+        counted = {(found.rule, found.title) for found in report.findings if found.accepted is None}
+        self.rules.update(counted)
 
     @property
     def status(self) -> int:
@@ -168,11 +174,12 @@ class TableWriter:
             return
         table = Table("级别", "规则", "位置", "问题", "建议", box=None, padding=(0, 1), pad_edge=False)
         for found in report.findings:
+            note = f" {found.accepted.text}" if found.accepted else ""
             table.add_row(
-                Text(SEVERITY_LABELS[found.severity], style=STYLES[found.severity]),
+                Text(SEVERITY_LABELS[found.severity], style="dim" if note else STYLES[found.severity]),
                 Text(found.rule),
                 Text(plain(f"{found.field} {found.path}")),
-                Text(plain(found.message)),
+                Text(plain(found.message + note)),
                 Text(plain(found.advice)),
             )
         console.print(table)
@@ -208,6 +215,9 @@ def check(  # noqa: PLR0917 -- the command line gives them by name
         Format, typer.Option("--format", help="table 给人看；json、ndjson、xlsx 给程序和报表用。")
     ] = "table",
     out: Annotated[Path | None, typer.Option("--out", help="结果写入这个文件；xlsx 必须写。")] = None,
+    stage: Annotated[
+        Stage | None, typer.Option(help="只运行一个阶段的规则：事前、事中、事后；不写则全部运行。")
+    ] = None,
     region: RegionOption = None,
     scheme: SchemeOption = None,
     home: HomeOption = None,
@@ -230,14 +240,20 @@ def check(  # noqa: PLR0917 -- the command line gives them by name
     if not sources:
         raise typer.Exit(totals.status)
     checker = Checker.open(settings.store(), settings.region, settings.scheme)
+    accepted = AcceptanceFile.of(settings.home).holding(datetime.now().astimezone().date())
+    check_list = partial(checker.check, stage=stage, accepted=accepted)
     with _writer(form, out, sources, len(files), totals) as writer, _progress(sources, out) as progress:
         for source in sources:
-            _check_file(source, checker, writer, totals, progress)
+            _check_file(source, check_list, writer, totals, progress)
     raise typer.Exit(totals.status)
 
 
 def _check_file(
-    source: SourceFile, checker: Checker, writer: Writer, totals: Totals, progress: Progress | None
+    source: SourceFile,
+    check_list: Callable[[Received], Report],
+    writer: Writer,
+    totals: Totals,
+    progress: Progress | None,
 ) -> None:
     # A file name may hold bytes that are no characters; no form of output could repeat them.
     file = os.fsencode(source.path).decode("utf-8", "replace")
@@ -248,7 +264,7 @@ def _check_file(
             error = item.error
             if item.received is not None:
                 try:
-                    report = checker.check(item.received)
+                    report = check_list(item.received)
                 except PackError as fault:
                     # No pack holds for this list's discharge date; the other lists have theirs.
                     error = str(fault)

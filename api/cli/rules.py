@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.cli.terminal import WIDE, HomeOption, RegionOption, error_line, fail, plain
+from api.services.acceptance import AcceptanceError, AcceptanceFile, NewAcceptance
 from api.services.rules import installed_rule_packs, lint_pack, new_rule, rule_entries, run_pack_examples
 from api.settings import load_settings
 from models.pack import Pack, PackError, PackStore
@@ -212,3 +215,91 @@ def new(
     _say(
         f"填好后运行 qingdan rules lint {folder}、qingdan rules test {folder}，再用 qingdan packs import {folder} 装入"
     )
+
+
+@rules_app.command("accept")
+def accept(  # noqa: PLR0917 -- the command line gives them by name
+    rule: Annotated[str, typer.Argument(metavar="CODE", help="规则编号，如 CMP-063。")],
+    by: Annotated[str, typer.Option(help="接受人。")],
+    reason: Annotated[str, typer.Option(help="理由。")],
+    list_id: Annotated[
+        str, typer.Option("--list", help="清单编号（就诊ID）；不写则对所有清单的这类问题。")
+    ] = "",
+    field: Annotated[str, typer.Option(help="只接受这个字段上的，如 性别、diseinfo.diag_code。")] = "",
+    value: Annotated[str, typer.Option(help="只接受这个值。")] = "",
+    department: Annotated[str, typer.Option(help="只接受这个出院科室（代码）。")] = "",
+    until: Annotated[str, typer.Option(help="有效的最后一天，如 2026-12-31；不写则长期。")] = "",
+    region: RegionOption = None,
+    home: HomeOption = None,
+) -> None:
+    """接受一份清单或一类清单上的问题：仍列在报告中，不再计入结论和得分。"""
+    try:
+        last = date.fromisoformat(until) if until else None
+    except ValueError:
+        fail(f"日期“{until}”无效，应写成 2026-12-31 这样", 1)
+    code = rule.upper()
+    if _rules(region, home).rule(code) is None:
+        fail(f"没有规则 {rule}；规则目录见 qingdan rules list", 1)
+    asked = NewAcceptance(code, by, reason, last, list_id, field, value, department)
+    with _refusals():
+        made = _acceptances(home).add(asked, datetime.now().astimezone())
+        _say(f"已接受，编号 {made.id}")
+
+
+@rules_app.command("accepted")
+def accepted(
+    every: Annotated[bool, typer.Option("--all", help="也列出已撤销和已过期的。")] = False,
+    form: FormatOption = "table",
+    home: HomeOption = None,
+) -> None:
+    """列出已接受的问题。"""
+    today = datetime.now().astimezone().date()
+    with _refusals():
+        kept = _acceptances(home).all()
+    shown = [one for one in kept if every or (one.withdrawn is None and one.acceptance.holds(today))]
+    if form == "json":
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(shown), indent=2) + b"\n")
+        return
+    table = Table("编号", "规则", "范围", "接受人", "理由", "有效期", "状态", box=None)
+    for one in shown:
+        a = one.acceptance
+        scope = [f"清单 {a.list_id}" if a.list_id else "所有清单", a.field, a.value, a.department]
+        state = "有效" if a.holds(today) else "已过期"
+        if one.withdrawn is not None:
+            state = f"{one.withdrawn.by}撤销"
+        last = f"至 {a.until}" if a.until else "长期"
+        cells = (a.id, a.rule, " ".join(filter(None, scope)), a.by, a.reason, last, state)
+        table.add_row(*(Text(plain(cell)) for cell in cells))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    if shown:
+        console.print(table)
+    console.print(f"共 {len(shown)} 条")
+
+
+@rules_app.command("withdraw")
+def withdraw(
+    acceptance_id: Annotated[str, typer.Argument(metavar="ID", help="接受的编号，如 A0001。")],
+    by: Annotated[str, typer.Option(help="撤销人。")],
+    home: HomeOption = None,
+) -> None:
+    """撤销一次接受：问题重新计入结论和得分；记录保留。"""
+    with _refusals():
+        found = _acceptances(home).withdraw(acceptance_id.upper(), by, datetime.now().astimezone())
+        _say(f"{found.acceptance.id} 已撤销（规则 {found.acceptance.rule}）")
+
+
+def _acceptances(home: Path | None) -> AcceptanceFile:
+    return AcceptanceFile.of(load_settings(home=home).home)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Every fault on a line of its own, then exit status 1."""
+    try:
+        yield
+    except AcceptanceError as error:
+        for fault in error.faults:
+            error_line(fault)
+        raise typer.Exit(1) from error

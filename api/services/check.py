@@ -12,9 +12,11 @@ from models.grouping import Case, GroupResult
 from models.pack import Pack, PackError, PackRef, PackStore
 from models.report import Finding, Report, Verdict
 from models.wire import Received
+from qc_rules.acceptance import Acceptances
 from qc_rules.facts import Facts
 from qc_rules.reference import Reference
 from qc_rules.ruleset import RuleSet, rule_packs
+from qc_rules.schema import Stage
 
 FULL_SCORE = 100
 GRADES = ((90, "甲"), (75, "乙"), (0, "丙"))
@@ -107,10 +109,24 @@ class Checker:
             self._schemes[key] = compile_scheme(pack, self.library, cache)
         return self._schemes[key]
 
-    def check(self, received: Received, *, region: str = "", scheme: str = "") -> Report:
-        """Check and group one list. Raises PackError when the packs asked for do not exist."""
+    def check(
+        self,
+        received: Received,
+        *,
+        region: str = "",
+        scheme: str = "",
+        stage: Stage | None = None,
+        accepted: Acceptances | None = None,
+    ) -> Report:
+        """Check and group one list. Raises PackError when the packs asked for do not exist.
+
+        ``stage`` runs only the rules of 事前, 事中 or 事后; ``accepted`` are the findings that were
+        accepted, as they hold on the day of the check.
+        """
         on = discharge_date(received)
         rules = self.rules_for(on, region)
+        if stage is not None:
+            rules = rules.at_stage(stage)
         facts = rules.facts(received)
         packs = (*rules.packs, *rules.reference.packs)
         ungrouped = ""
@@ -127,11 +143,17 @@ class Checker:
             if facts.group.pack is not None:
                 packs = (*packs, facts.group.pack)
         findings = rules.check(facts)
-        score = _score(rules, findings)
+        counted = findings
+        if accepted is not None:
+            ran = None if stage is None else {rule.code for rule in rules.rules()}
+            department = facts.stay.discharge_department or ""
+            findings = accepted.apply(findings, _list_id(facts), department, ran)
+            counted = [finding for finding in findings if finding.accepted is None]
+        score = _score(rules, counted)
         return Report(
             list_id=_list_id(facts),
             interface=received.interface,
-            verdict=_verdict(findings),
+            verdict=_verdict(counted),
             score=score,
             grade=next(grade for lowest, grade in GRADES if score >= lowest),
             findings=tuple(findings),

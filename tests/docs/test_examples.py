@@ -74,7 +74,7 @@ def test_a_request_gives_the_answer_shown(address: str, request_text: str, statu
 
 def test_every_address_and_every_problem_is_documented(address: str) -> None:
     paths = httpx.get(f"{address}/openapi.json").json()["paths"]
-    rows = re.findall(r"^\| `(GET|POST) (\S+?)(?:\?q=)?` \|", PAGES, re.MULTILINE)
+    rows = re.findall(r"^\| `(GET|POST|DELETE) (\S+?)(?:\?q=)?` \|", PAGES, re.MULTILINE)
     assert {(method.lower(), path) for method, path in rows} == {
         (method, path) for path, operations in paths.items() for method in operations
     }

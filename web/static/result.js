@@ -169,6 +169,11 @@ export function showReport(form, report, list) {
     piece.querySelector("details").open = opened.has(piece.dataset.key);
     piece.querySelector("[data-text=severityLabel]").textContent = `${SEVERITIES[finding.severity]} `;
     piece.querySelector("[data-text=value]").textContent = finding.value || "（空）";
+    if (finding.accepted) {
+      const { by, reason, until } = finding.accepted;
+      const accepted = `已接受（${by}：${reason}；${until ? `至 ${until}` : "长期"}）`;
+      piece.querySelector("[data-text=message]").textContent = `${finding.message} ${accepted}`;
+    }
     piece.querySelector(".place").href = `#${finding.element?.id ?? ""}`;
     piece.querySelector("[data-rule]").href = `${base}/rules/${encodeURIComponent(finding.rule)}`;
   });
