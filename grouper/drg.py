@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from coding.library import CodeLibrary
 from grouper.cache import load_compiled
-from grouper.compiled import CC_BIT, MCC_BIT, CompiledScheme, Decision
+from grouper.compiled import CC_BIT, MCC_BIT, Bits, CompiledScheme, Decision
 from grouper.formula import DIAGNOSES, Node, evaluate, set_names, variables
-from grouper.prepare import Preparation, PreparedCase, prepare
+from grouper.prepare import MAX_REMEMBERED, Preparation, PreparedCase, Preparer
 from grouper.scheme import NOT_GROUPED, Mdc, Scheme, Table
 from grouper.walked import CaseFacts
 from models.grouping import Case, Complication, GroupResult
@@ -70,7 +71,11 @@ class DrgScheme:
 
     def prepare(self, case: Case) -> Preparation:
         """The case as the formulas see it, and what became of each code."""
-        return prepare(case, self.library)
+        return self._preparer.prepare(case)
+
+    @cached_property
+    def _preparer(self) -> Preparer:
+        return Preparer(self.library)
 
     def group_code(self, case: PreparedCase) -> str:
         """The DRG, the 歧义组 or ``0000`` of a prepared case."""
@@ -108,23 +113,36 @@ class DrgScheme:
         """What each other diagnosis counts for, in the case's order."""
         principal = self.compiled.bits.principal.get(case.principal)
         tables = principal[2] if principal else frozenset()
-        found = []
-        for code in case.others:
-            _, level, table = self.compiled.bits.other.get(code, (0, 0, ""))
-            named = {MCC_BIT: "MCC", CC_BIT: "CC"}.get(level, "")
-            excluded = bool(named) and table in tables
-            found.append(Complication(code, named, table if named else "", excluded))
-        return tuple(found)
+        return tuple(
+            [
+                one.excluded if one.table in tables else one.counting
+                for one in map(self._by_code.__getitem__, case.others)
+            ]
+        )
+
+    @cached_property
+    def _by_code(self) -> _Complications:
+        return _Complications(self.compiled.bits)
+
+    @cached_property
+    def _paths(self) -> dict[str, str]:
+        """DRG → the way to it, worked out when first reached."""
+        return {}
 
     def mdc(self, code: str) -> Mdc:
         """The MDC with this code."""
         return next(mdc for mdc in self.scheme.mdcs if mdc.code == code)
 
     def _path(self, decision: Decision, case: PreparedCase) -> str:
-        mdc, adrg = self.mdc(decision.adrg.mdc), decision.adrg
+        known = self._paths.get(decision.code)
+        if known is not None:
+            return known
+        mdc, adrg, drg = self.mdc(decision.adrg.mdc), decision.adrg, decision.drg
         entered = f"MDC {mdc.code} {mdc.name}"
-        if decision.drg is not None:
-            return f"{entered} → ADRG {adrg.code} {adrg.name} → DRG {decision.drg.code} {decision.drg.name}"
+        if drg is not None:
+            path = f"{entered} → ADRG {adrg.code} {adrg.name} → DRG {drg.code} {drg.name}"
+            self._paths[decision.code] = path
+            return path
         asks_for = variables(self.scheme.formulas[adrg.condition])
         if case.main and asks_for & {"ZYSS", "QTSS"}:
             return (
@@ -199,6 +217,34 @@ class DrgScheme:
         return any(
             code in self.scheme.members(name) for name in set_names(self.scheme.formulas[mdc.condition])
         )
+
+
+class _Levels(NamedTuple):
+    """What an other diagnosis counts for where it counts, and where its exclusion table excludes it."""
+
+    counting: Complication
+    excluded: Complication
+    table: str
+
+
+class _Complications(dict[str, _Levels]):
+    """The levels of each other diagnosis, looked up when first met."""
+
+    def __init__(self, bits: Bits) -> None:
+        super().__init__()
+        self._bits = bits
+
+    def __missing__(self, code: str) -> _Levels:
+        _, level, table = self._bits.other.get(code, (0, 0, ""))
+        named = {MCC_BIT: "MCC", CC_BIT: "CC"}.get(level, "")
+        table = table if named else ""
+        levels = _Levels(
+            Complication(code, named, table), Complication(code, named, table, bool(named)), table
+        )
+        if len(self) >= MAX_REMEMBERED:
+            self.clear()
+        self[code] = levels
+        return levels
 
 
 def _name(decision: Decision | None) -> str:

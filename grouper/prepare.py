@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 import msgspec
 
@@ -14,9 +14,13 @@ from models.pack import PackError
 DAYS_A_YEAR = 365
 """For the age in days of patients of one year and more, whose days the list does not give."""
 GREY = "是灰码，不得用于结算清单"
-_GREY = "是灰码，不得用于结算清单"
 OWN_EDITIONS = ("", "insurance-2.0", "医保版2.0", "医保版 2.0")
 """How a case may name 医保版 2.0, which needs no conversion."""
+MAX_REMEMBERED = 100_000
+"""Codes of one edition that are remembered: more than both code books together hold."""
+MAX_CODE_LENGTH = 64
+MAX_EDITIONS = 16
+"""What is longer, or a name of an edition that comes later, is worked out anew each time."""
 
 
 class PreparedCase(msgspec.Struct, frozen=True, gc=False):
@@ -68,45 +72,81 @@ NUMBER_FIELDS = {
 TEXT_FIELDS = {"XB": "sex", "LYFS": "discharge_way", "CYKB": "department"}
 
 
-@dataclass(frozen=True, slots=True)
-class Preparation:
+class Preparation(msgspec.Struct, frozen=True):
     """A prepared case and what became of each received code, in the order received."""
 
     case: PreparedCase
-    diagnoses: tuple[PreparedCode, ...] = field(default=())
-    procedures: tuple[PreparedCode, ...] = field(default=())
+    diagnoses: tuple[PreparedCode, ...] = ()
+    procedures: tuple[PreparedCode, ...] = ()
 
 
 def prepare(case: Case, library: CodeLibrary | None = None) -> Preparation:
-    """Normalise, convert and deduplicate the codes of ``case``.
+    """Normalise, convert and deduplicate the codes of one ``case``; see ``Preparer``."""
+    return Preparer(library).prepare(case)
 
-    Codes of another edition are converted by the library's crosswalk of that edition; a code without
-    counterpart is dropped. Nothing moves up: a dropped principal diagnosis or main procedure leaves
-    its place empty. A code that stands again is dropped, the first one stays.
-    """
-    diagnoses = _prepare_codes(case.diagnoses, "icd10", case.diagnosis_edition, library)
-    procedures = _prepare_codes(case.procedures, "icd9cm3", case.procedure_edition, library)
-    principal, others = _first_and_rest(diagnoses)
-    main, other_procedures = _first_and_rest(procedures)
-    age, age_days = ages(number(case.age), number(case.age_days))
-    return Preparation(
-        PreparedCase(
-            principal,
-            others,
-            main,
-            other_procedures,
-            age,
-            age_days,
-            number(case.birth_weight),
-            number(case.length_of_stay),
-            number(case.icu_hours),
-            case.sex.strip(),
-            case.discharge_way.strip(),
-            case.department.strip(),
-        ),
-        diagnoses,
-        procedures,
-    )
+
+class Preparer:
+    """Prepares case after case, and remembers what becomes of each code: the same ones come back."""
+
+    def __init__(self, library: CodeLibrary | None = None) -> None:
+        self.library = library
+        self._codes: dict[tuple[System, str], _Codes] = {}
+
+    def prepare(self, case: Case) -> Preparation:
+        """Normalise, convert and deduplicate the codes of ``case``.
+
+        Codes of another edition are converted by the library's crosswalk of that edition; a code without
+        counterpart is dropped. Nothing moves up: a dropped principal diagnosis or main procedure leaves
+        its place empty. A code that stands again is dropped, the first one stays.
+        """
+        diagnoses = _each_once([*map(self._of("icd10", case.diagnosis_edition), case.diagnoses)])
+        procedures = _each_once([*map(self._of("icd9cm3", case.procedure_edition), case.procedures)])
+        principal, others = _first_and_rest(diagnoses)
+        main, other_procedures = _first_and_rest(procedures)
+        age, age_days = ages(number(case.age), number(case.age_days))
+        return Preparation(
+            PreparedCase(
+                principal,
+                others,
+                main,
+                other_procedures,
+                age,
+                age_days,
+                number(case.birth_weight),
+                number(case.length_of_stay),
+                number(case.icu_hours),
+                case.sex.strip(),
+                case.discharge_way.strip(),
+                case.department.strip(),
+            ),
+            diagnoses,
+            procedures,
+        )
+
+    def _of(self, system: System, edition: str) -> Callable[[str], PreparedCode]:
+        """What becomes of a code of this edition, from memory where it came before."""
+        codes = self._codes.get((system, edition))
+        if codes is None:
+            codes = _Codes(system, edition, self.library)
+            if len(self._codes) < MAX_EDITIONS:
+                self._codes[system, edition] = codes
+        return codes.__getitem__
+
+
+class _Codes(dict[str, PreparedCode]):
+    """What becomes of each code of one edition, worked out when first met."""
+
+    def __init__(self, system: System, edition: str, library: CodeLibrary | None) -> None:
+        super().__init__()
+        self._system, self._edition, self._library = system, edition, library
+
+    def __missing__(self, text: str) -> PreparedCode:
+        prepared = PreparedCode(text, *prepare_code(text, self._system, self._edition, self._library))
+        if len(text) <= MAX_CODE_LENGTH:
+            if len(self) >= MAX_REMEMBERED:
+                self.clear()
+            self[text] = prepared
+        return prepared
 
 
 def number(value: float | None) -> float:
@@ -136,28 +176,23 @@ def ages(years: float, days: float) -> tuple[float, float]:
 def _first_and_rest(codes: tuple[PreparedCode, ...]) -> tuple[str, tuple[str, ...]]:
     if not codes:
         return "", ()
-    return codes[0].used, tuple(code.used for code in codes[1:] if code.used)
+    first, *rest = [code.used for code in codes]
+    return first, tuple(filter(None, rest))
 
 
-def _prepare_codes(
-    received: tuple[str, ...], system: System, edition: str, library: CodeLibrary | None
-) -> tuple[PreparedCode, ...]:
-    # Nearly every code stands in the book as written; the others are worked out one by one.
-    book = library.table(system).codes if library and edition in OWN_EDITIONS else {}
+def _each_once(codes: list[PreparedCode]) -> tuple[PreparedCode, ...]:
+    """The codes in order; one that stands again is dropped, with the reason."""
+    if len({code.used for code in codes}) == len(codes):
+        return tuple(codes)
     seen: set[str] = set()
     prepared = []
-    for text in received:
-        entry = book.get(text)
-        used, reason = (
-            prepare_code(text, system, edition, library)
-            if entry is None
-            else (text, GREY if entry.grey else "")
+    for code in codes:
+        again = code.used in seen
+        prepared.append(
+            PreparedCode(code.received, "", f"与前面的 {code.used} 重复，只计一次") if again else code
         )
-        if used in seen:
-            used, reason = "", f"与前面的 {used} 重复，只计一次"
-        elif used:
-            seen.add(used)
-        prepared.append(PreparedCode(text, used, reason))
+        if code.used:
+            seen.add(code.used)
     return tuple(prepared)
 
 
@@ -167,10 +202,6 @@ def prepare_code(text: str, system: System, edition: str, library: CodeLibrary |
         as_written = library.table(system).codes.get(text)
         if as_written is not None:  # most codes: the book writes every code as normalize_code does
             return text, GREY if as_written.grey else ""
-    if library is not None and edition in OWN_EDITIONS:
-        listed = library.table(system).get(text)
-        if listed is not None:  # written as the book writes it: nothing to normalise
-            return text, _GREY if listed.grey else ""
     code = normalize_code(text)
     if not code:
         return "", "没有编码"
