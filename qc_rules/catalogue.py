@@ -1,4 +1,4 @@
-"""Writes the catalogue of rules, docs/rules/: an index and a page per family, from the rule files.
+"""Writes the catalogue of rules, docs/rules/, and docs/rules-not-built.md from the rule files.
 
 ``python -m qc_rules.catalogue`` writes the pages, with ``--check`` it only says which are out of date.
 """
@@ -15,6 +15,8 @@ from qc_rules.packs import LoadedRule, national_pack, read_pack
 from qc_rules.schema import Example, Rule
 
 FOLDER = PROJECT_ROOT / "docs" / "rules"
+NOT_BUILT = "../rules-not-built.md"
+"""The page of rules that lack data, seen from ``FOLDER``."""
 
 FAMILIES: Mapping[str, str] = {
     "STR": "报文结构",
@@ -53,7 +55,30 @@ def pages(rules: Sequence[Rule]) -> dict[str, str]:
     found = {"README.md": _lines(_index(families))}
     for family, members in families.items():
         found[f"{family}.md"] = _lines(_family(family, members))
+    found[NOT_BUILT] = _lines(_not_built(families))
     return found
+
+
+def _not_built(families: Mapping[str, Sequence[Rule]]) -> Iterator[str]:
+    """Every rule without a condition, with the data that it would need."""
+    lacking = {
+        family: [rule for rule in members if rule.when is None] for family, members in families.items()
+    }
+    count = sum(map(len, lacking.values()))
+    yield "# 没有实现的规则"
+    yield ""
+    yield f"{count} 条规则因结算清单没有所需数据而没有实现。下面写明各需要什么数据；接口或医院能提供这些数据时即可补上。"
+    yield "本页由规则文件的 `needs` 生成，请勿手改。全部规则见 [质控规则目录](rules/README.md)。"
+    for family, members in lacking.items():
+        if members:
+            yield ""
+            yield f"## {family} {FAMILIES.get(family, '')}".rstrip()
+            yield ""
+            yield "| 代码 | 规则 | 需要的数据 |"
+            yield "|---|---|---|"
+            for rule in members:
+                link = f"[{rule.code}](rules/{family}.md#{rule.code.lower()})"
+                yield f"| {link} | {_cell(rule.title)} | {_cell(rule.needs)} |"
 
 
 def _lines(lines: Iterator[str]) -> str:
@@ -65,8 +90,8 @@ def _index(families: Mapping[str, Sequence[Rule]]) -> Iterator[str]:
     off = sum(rule.status == "off" for rule in every)
     yield "# 质控规则目录"
     yield ""
-    yield f"共 {len(every)} 条规则，其中 {off} 条因清单没有所需数据而不运行。本目录由规则文件生成，请勿手改。"
-    yield "写规则、改规则见 [怎样写一条规则](../writing-rules.md)。"
+    yield f"共 {len(every)} 条规则，其中 {off} 条因清单没有所需数据而[不运行](../rules-not-built.md)。"
+    yield "本目录由规则文件生成，请勿手改。写规则、改规则见 [怎样写一条规则](../writing-rules.md)。"
     yield ""
     yield "| 类别 | 名称 | 规则 | 不运行 |"
     yield "|---|---|---|---|"
@@ -146,7 +171,9 @@ def national_rules() -> list[Rule]:
 def outdated(folder: Path = FOLDER) -> list[str]:
     """The pages that are missing, differ, or should not be there."""
     wanted = pages(national_rules())
-    there = {path.name for path in folder.glob("*.md")}
+    there = {path.name for path in folder.glob("*.md")} | {
+        name for name in wanted if (folder / name).is_file()
+    }
     differing = {
         name
         for name, text in wanted.items()

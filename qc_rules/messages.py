@@ -69,6 +69,9 @@ def _part(rule: Compilation, name: str, style: str, at: Location) -> Part:
         return lambda filling: show(filling.hit.values.get(rest))
     term = rule.term(name, at)
     get = term.get
+    if term.source == "group" and not style:
+        # The grouper's own words: not shortened as a received value is.
+        return lambda filling: str(get(filling.facts, filling.row, filling.index) or NOTHING)
 
     def fill(filling: Filling) -> str:
         if filling.row is None and term.node not in ("", "setlinfo"):

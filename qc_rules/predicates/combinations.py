@@ -93,7 +93,7 @@ def parse_patterns(patterns: tuple[str, ...]) -> tuple[Pattern, ...]:
         together = tuple(group for part in parts.split(" + ") for group in _groups(part))
         if len(together) != parts.count(" + ") + 1:
             raise CompileError(_AT, f"“{text}”的每一部分应是同一种编码（诊断或手术操作）")
-        names = tuple(token for token in (named or without).split() if not token.startswith("-"))
+        names = tuple(token for token in (named or without).split() if token[0] != "-" and "~" not in token)
         found.append(Pattern(together, _groups(without), names))
     return tuple(found)
 
@@ -124,8 +124,8 @@ def codes_together(facts: Facts, *, patterns: tuple[str, ...]) -> Iterator[Hit]:
         node, index = rows[0]
         wire = "diag_code" if node == "diseinfo" else "oprn_oprt_code"
         values = {
-            "codes": "、".join(describe_row(facts, *row) for row in rows),
-            "named": "、".join(describe_code(facts.reference.library, code) for code in pattern.named),
+            "codes": tuple(describe_row(facts, *row) for row in rows),
+            "named": tuple(describe_code(facts.reference.library, code) for code in pattern.named),
         }
         yield Hit(node, index, wire, values=values)
 

@@ -31,15 +31,15 @@ def ventilation_disagrees(
     if minutes:
         if facts.procedures_starting(any_kind):
             return ()
-        reason = "手术操作中没有机械通气（96.7、93.9）的编码"
-        return (Hit("setlinfo", wire="vent_used_dura", values={"reason": reason}),)
+        values = {"codes": "手术操作", "reason": "中没有机械通气（96.7、93.9）的编码"}
+        return (Hit("setlinfo", wire="vent_used_dura", values=values),)
     if not facts.list.procedures:
         return ()
     rows = facts.procedures_starting(invasive)
     if not rows or (minutes is None and "setlinfo.vent_used_dura" in facts.malformed):
         return ()
-    reason = f"{describe_row(facts, 'oprninfo', rows[0])}，呼吸机使用时间却没有填写"
-    return (Hit("setlinfo", wire="vent_used_dura", values={"reason": reason}),)
+    values = {"codes": describe_row(facts, "oprninfo", rows[0]), "reason": "应有使用时间"}
+    return (Hit("setlinfo", wire="vent_used_dura", values=values),)
 
 
 @predicate(fields=("vent_used_dura",))
