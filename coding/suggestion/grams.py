@@ -35,7 +35,8 @@ class Grams:
     def fit(cls, texts: Sequence[str]) -> Grams:
         """Learn vocabulary and inverse document frequencies from ``texts``."""
         keys, rows = _gram_keys(texts)
-        order = np.unique(keys << 20 | rows) >> 20
+        pairs = np.sort(keys << 20 | rows)  # several times faster here than np.unique, which hashes
+        order = pairs[np.append(True, pairs[1:] != pairs[:-1])] >> 20
         vocabulary, count = np.unique(order, return_counts=True)
         idf = np.log((1 + len(texts)) / (1 + count)) + 1
         return cls(vocabulary, idf.astype(np.float32))
