@@ -77,7 +77,9 @@ def short_stay_without_procedure(facts: Facts, *, days: int, ways: tuple[str, ..
 def only_drugs_charged(facts: Facts) -> Iterable[Hit]:
     """Drugs or registration were charged, but no examination, test, treatment, operation or general care."""
     charges = facts.charge_yuan
-    if any(charges.get(one) for one in (EXAMINATION, LABORATORY, TREATMENT, SURGERY, GENERAL_CARE)):
+    if charges.get(EXAMINATION) or charges.get(LABORATORY) or charges.get(TREATMENT):
+        return ()
+    if charges.get(SURGERY) or charges.get(GENERAL_CARE):
         return ()
     if not any(charges.get(one) for one in DRUGS) or not _charges_known(facts):
         return ()
@@ -93,15 +95,15 @@ def checkup_stay(
     Shares in percent of all charges: ``percent`` examinations and tests together at least,
     ``treatment_percent`` treatment at most.
     """
+    days = facts.stay_days
+    if days is None or not least_days <= days <= most_days:
+        return ()
     charges = facts.charge_yuan
     checked = charges.get(EXAMINATION, 0) + charges.get(LABORATORY, 0)
     total = sum(charges.values())
     if total <= 0 or checked * 100 < percent * total or charges.get(SURGERY):
         return ()
-    if charges.get(TREATMENT, 0) * 100 > treatment_percent * total:
-        return ()
-    days = facts.stay_days
-    if days is None or not least_days <= days <= most_days or not _charges_known(facts):
+    if charges.get(TREATMENT, 0) * 100 > treatment_percent * total or not _charges_known(facts):
         return ()
     if _has_kind(facts, (*SURGICAL, THERAPEUTIC)):
         return ()

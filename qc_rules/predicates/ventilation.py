@@ -27,7 +27,7 @@ def ventilation_disagrees(
     facts: Facts, *, invasive: tuple[str, ...], any_kind: tuple[str, ...]
 ) -> Iterable[Hit]:
     """Hours on the ventilator without such a procedure, or invasive ventilation without hours."""
-    minutes = facts.ventilation_minutes
+    minutes = facts.stay.ventilation
     if minutes:
         if facts.procedures_starting(any_kind):
             return ()
@@ -91,3 +91,14 @@ def ventilated_longer_than_in_care(facts: Facts, *, hours: int) -> Iterable[Hit]
     if not minutes or care is None or minutes <= care + hours * HOUR:
         return ()
     return (Hit("setlinfo", wire="vent_used_dura", values={"minutes": minutes, "care": care}),)
+
+
+@predicate()
+def special_nursing_without_care(facts: Facts, *, days: int) -> Iterable[Hit]:
+    """More than ``days`` of 特级护理, and no stay in intensive care."""
+    nursed = facts.stay.special_nursing_days
+    if not nursed or nursed <= days or facts.list.intensive_care:
+        return ()
+    if any(path.startswith("icuinfo") for path in facts.malformed):
+        return ()
+    return (Hit("setlinfo", wire="spga_nurscare_days"),)
