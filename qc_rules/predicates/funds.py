@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from qc_rules.facts import Facts, to_fen
 from qc_rules.predicates import Hit, predicate
+from qc_rules.predicates.combinations import describe_row
 from qc_rules.predicates.fees import CATEGORIES, SURGERY, TREATMENT
 from qc_rules.predicates.procedures import SURGICAL, THERAPEUTIC
 
@@ -48,7 +49,8 @@ def severe_without_support(
         return ()
     if facts.diagnoses_starting(supporting_diagnoses) or facts.procedures_starting(supporting_procedures):
         return ()
-    return (Hit("diseinfo", facts.principal, "diag_code"),)
+    values = {"main": describe_row(facts, "diseinfo", facts.principal)}
+    return (Hit("diseinfo", facts.principal, "diag_code", values=values),)
 
 
 @predicate(needs=("iteminfo",))

@@ -100,9 +100,13 @@ def diagnostic_before_therapeutic(facts: Facts, *, minor: tuple[str, ...]) -> It
 
 
 def _main(facts: Facts, better: int) -> Hit:
-    main = facts.main_code
-    values = {"kind": main.kind if main else "", "better": describe_row(facts, "oprninfo", better)}
-    return Hit("oprninfo", facts.main or 0, "oprn_oprt_code", values=values)
+    row, main = facts.main or 0, facts.main_code
+    values = {
+        "main": describe_row(facts, "oprninfo", row),
+        "kind": main.kind if main else "",
+        "better": describe_row(facts, "oprninfo", better),
+    }
+    return Hit("oprninfo", row, "oprn_oprt_code", values=values)
 
 
 @predicate(needs=("oprninfo",))
@@ -111,4 +115,5 @@ def main_procedure_outside_mdc(facts: Facts) -> Iterable[Hit]:
     group = facts.group
     if group is None or group.reason != "ambiguous" or facts.main is None:
         return ()
-    return (Hit("oprninfo", facts.main, "oprn_oprt_code"),)
+    values = {"main": describe_row(facts, "oprninfo", facts.main)}
+    return (Hit("oprninfo", facts.main, "oprn_oprt_code", values=values),)
