@@ -16,7 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from api.cli.terminal import WIDE, HomeOption, RegionOption, error_line, fail, plain
+from api.reading import FileRefusedError, SourceFile
 from api.services.acceptance import AcceptanceError, AcceptanceFile, NewAcceptance
+from api.services.rule_diff import RuleComparison, RuleDiff, named_pack
 from api.services.rules import installed_rule_packs, lint_pack, new_rule, rule_entries, run_pack_examples
 from api.settings import load_settings
 from models.pack import Pack, PackError, PackStore
@@ -215,6 +217,69 @@ def new(
     _say(
         f"填好后运行 qingdan rules lint {folder}、qingdan rules test {folder}，再用 qingdan packs import {folder} 装入"
     )
+
+
+MOVED_SHOWN = 20
+
+
+@rules_app.command("diff")
+def diff_rules(  # noqa: PLR0917 -- the command line gives them by name
+    before: Annotated[str, typer.Argument(metavar="PACK_A", help="现在的规则包：文件夹、编号或 编号@版本。")],
+    after: Annotated[str, typer.Argument(metavar="PACK_B", help="要换成的规则包，写法相同。")],
+    on: Annotated[Path, typer.Option(metavar="FILE", help="清单文件：JSON、NDJSON 或模板 .xlsx。")],
+    form: FormatOption = "table",
+    region: RegionOption = None,
+    home: HomeOption = None,
+) -> None:
+    """两个规则包用在同一批清单上有什么不同：出现、消失、轻重改变的问题，结论改变的清单。"""
+    settings = load_settings(home=home, region=region)
+    store = settings.store()
+    try:
+        source = SourceFile.open(on, settings)
+        comparison = RuleComparison(
+            store, named_pack(store, before), named_pack(store, after), settings.region
+        )
+        for item in source.items(lambda _: None):
+            if item.received is None:
+                comparison.add_unread()
+                continue
+            try:
+                comparison.add(item.line, item.received)
+            except PackError:
+                # No pack holds for this list's discharge date; the other lists have theirs.
+                comparison.add_unread()
+    except FileRefusedError as error:
+        fail(str(error))
+    found = comparison.result()
+    if form == "json":
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+        return
+    _print_diff(found)
+
+
+def _print_diff(found: RuleDiff) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    unread = f"，不能检查 {found.unread} 份" if found.unread else ""
+    _say(f"{found.before} → {found.after}：{found.lists} 份清单{unread}")
+    if not found.rules:
+        _say("没有不同")
+        return
+    table = Table("规则", "出现", "消失", "轻重改变", "清单", "内容", box=None)
+    for one in found.rules:
+        numbers = (one.appeared, one.vanished, one.reweighed, one.lists)
+        table.add_row(Text(one.rule), *(Text(str(number)) for number in numbers), Text(plain(one.title)))
+    console.print(table)
+    moves = "，".join(f"{move} {count} 份" for move, count in found.moves.items())
+    _say(f"结论改变：{moves or '没有'}")
+    for moved in found.moved[:MOVED_SHOWN]:
+        scores = f"{moved.score_before} → {moved.score_after} 分"
+        _say(
+            f"  第 {moved.line} 行 {moved.list_id or '（无编号）'}：{moved.before} → {moved.after}，{scores}"
+        )
+    if len(found.moved) > MOVED_SHOWN:
+        _say("  ……其余见 --format json")
 
 
 @rules_app.command("accept")

@@ -12,7 +12,7 @@ import pytest
 from api.app import create_app
 from api.cli import run
 from api.settings import Settings
-from models.pack import PackStore
+from models.pack import PROJECT_ROOT, PackStore
 from tests.api.serving import running
 
 OWN_RULE = """\
@@ -287,3 +287,57 @@ def test_the_installed_rules_are_checked_when_no_folder_is_given(
     (home / "packs" / "our-rules" / "1" / "overrides.yaml").write_text("DIC-025: {reason: }\n")
     assert run(["rules", "lint"]) == 1
     assert "DIC-025.reason" in errors(capsys)
+
+
+def test_what_a_pack_would_change_is_shown_on_a_file_of_lists(
+    home: Path,
+    pack: Path,
+    tmp_path: Path,
+    example: dict[str, Any],
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    lists = [json.dumps(example)]
+    for change in ({"dscg_way": "9"}, {"days_rinp_pup_31": "复查"}, {"medcasno": "7"}):
+        changed = {**example, "setlinfo": {**example["setlinfo"], **change}}
+        lists.append(json.dumps(changed))
+    file = tmp_path / "lists.ndjson"
+    file.write_text("\n".join([*lists, "{broken"]))
+    compare = ["rules", "diff", "qc-rules-national", str(pack), "--on", str(file)]
+    assert run([*compare, "--format", "json"]) == 0
+    found = json.loads(capsysbinary.readouterr().out)
+    assert (found["lists"], found["unread"]) == (4, 1)
+    changes = {one["rule"]: (one["appeared"], one["vanished"], one["reweighed"]) for one in found["rules"]}
+    own = changes.pop("BYGZ-001")
+    assert own[0] >= 1
+    assert changes == {"DIC-025": (0, 0, 1), "CMP-062": (0, 1, 0)}
+    assert {(one["line"], one["before"], one["after"]) for one in found["moved"]} >= {(2, "需复核", "需修改")}
+    assert run(compare) == 0
+    printed = capsysbinary.readouterr().out.decode()
+    assert "4 份清单，不能检查 1 份" in printed
+    assert "需复核 → 需修改 1 份" in printed
+    assert not home.exists() or not (home / "packs" / "our-rules").exists()
+    assert run(["rules", "diff", str(pack), str(pack), "--on", str(file)]) == 0
+    assert "没有不同" in capsysbinary.readouterr().out.decode()
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("before", "file", "said"),
+    [("nothing", "x.json", "nothing"), ("qc-rules-national", "absent.json", "absent.json")],
+)
+def test_a_comparison_that_cannot_be_made_is_one_line(
+    before: str, file: str, said: str, list_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = list_file if file == "x.json" else list_file.with_name(file)
+    assert run(["rules", "diff", before, "qc-rules-national", "--on", str(path)]) == 2
+    error = errors(capsys)
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.usefixtures("home")
+def test_the_overrides_shown_in_the_documents_are_sound(pack: Path) -> None:
+    page = (PROJECT_ROOT / "docs" / "writing-rules.md").read_text(encoding="utf-8")
+    section = page.partition("## 医院自己的规则包")[2]
+    (pack / "overrides.yaml").write_text(section.partition("```yaml\n")[2].partition("```")[0])
+    assert run(["rules", "lint", str(pack)]) == 0
