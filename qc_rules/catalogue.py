@@ -40,6 +40,7 @@ FAMILIES: Mapping[str, str] = {
     "VENT": "呼吸机与重症",
     "GRP": "分组",
     "FRD": "基金监管线索",
+    "CHG": "收费明细",
 }
 """The families in the order of the catalogue, with their Chinese names."""
 

@@ -8,8 +8,11 @@ from datetime import date
 
 from coding.library import CodeLibrary, category, load_library, normalize_code, subcategory
 from models.pack import Pack, PackError, PackRef, PackStore
+from qc_rules.charge_tables import CHARGE_RULES, EVIDENCE, ChargeTables, EvidenceTables
 from qc_rules.code_index import NOWHERE, PLACED, Leads
 
+KINDS = ("icd10", "icd9cm3", "value-domains", "sex-restricted", CHARGE_RULES, EVIDENCE)
+"""The kinds of pack that a reference is made of."""
 MAX_REMEMBERED = 100_000
 """Codes and rows that one process remembers; a month of a large hospital has some 20,000."""
 
@@ -69,6 +72,10 @@ class Reference:
     domains: Mapping[str, Domain]
     sex_limits: tuple[SexLimit, ...] = ()
     packs: tuple[PackRef, ...] = field(default=())
+    charges: ChargeTables = field(default_factory=ChargeTables)
+    evidence: EvidenceTables = field(default_factory=EvidenceTables)
+    backing_packs: tuple[PackRef, ...] = ()
+    """What a list with charge lines or evidence is judged by besides."""
 
     @classmethod
     def load(cls, store: PackStore, region: str = "", on: date | None = None) -> Reference:
@@ -76,6 +83,8 @@ class Reference:
         library = load_library(store, region, on)
         values = store.pack_for("value-domains", region, on)
         limits = store.pack_for("sex-restricted", region, on)
+        charges = store.pack_for(CHARGE_RULES, region, on)
+        evidence = store.pack_for(EVIDENCE, region, on)
         found: dict[str, dict[str, str]] = {}
         doubtful = set()
         for name, code, meaning, status in values.records("domains", "field", "code", "name", "status"):
@@ -90,7 +99,13 @@ class Reference:
         domains["countries"] = Domain(_names(values, "countries"))
         rows = limits.records("code_prefix", "code_prefix", "system", "sex", "level")
         return cls(
-            library, domains, tuple(SexLimit(*row) for row in rows), (*library.packs, values.ref, limits.ref)
+            library,
+            domains,
+            tuple(SexLimit(*row) for row in rows),
+            (*library.packs, values.ref, limits.ref),
+            ChargeTables.read(charges),
+            EvidenceTables.read(evidence),
+            (charges.ref, evidence.ref),
         )
 
     def domain(self, names: Iterable[str]) -> Domain:

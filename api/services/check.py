@@ -14,7 +14,7 @@ from models.report import Finding, Report, Verdict
 from models.wire import Received
 from qc_rules.acceptance import Acceptances
 from qc_rules.facts import Facts
-from qc_rules.reference import Reference
+from qc_rules.reference import KINDS, Reference
 from qc_rules.ruleset import RuleSet, rule_packs
 from qc_rules.schema import Stage
 
@@ -76,12 +76,11 @@ class Checker:
         return found
 
     def _open_rules(self, region: str, on: date | None) -> RuleSet:
-        kinds = ("icd10", "icd9cm3", "value-domains", "sex-restricted")
-        packs = [self.store.pack_for(kind, region, on) for kind in kinds]
+        packs = [self.store.pack_for(kind, region, on) for kind in KINDS]
         packs += rule_packs(self.store, region, on)
         key = tuple(pack.ref for pack in packs)
         if key not in self._rules:
-            self._rules[key] = RuleSet.load(packs[len(kinds) :], Reference.load(self.store, region, on))
+            self._rules[key] = RuleSet.load(packs[len(KINDS) :], Reference.load(self.store, region, on))
         return self._rules[key]
 
     def scheme_for(self, on: date | None, region: str = "", scheme: str = "") -> DrgScheme:
@@ -129,6 +128,8 @@ class Checker:
             rules = rules.at_stage(stage)
         facts = rules.facts(received)
         packs = (*rules.packs, *rules.reference.packs)
+        if received.list.charge_lines or received.list.evidence:
+            packs = (*packs, *rules.reference.backing_packs)
         ungrouped = ""
         try:
             chosen = self.scheme_for(on, region, scheme)

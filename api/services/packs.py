@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 import coding.importer
 import grouper.kinds
+import qc_rules.charge_import
 from api.services.rules import lint_pack
 from models.pack import MANIFEST_NAME, Manifest, Pack, PackError, PackStore, write_atomically, write_pack
 from models.pack_diff import Rows, TableDiff, diff_tables, pack_tables
@@ -20,7 +21,8 @@ from qc_rules.lint import open_pack
 RULES = KindSpec("rules", "质控规则", (), lambda _draft, _store: None)
 """Rules are YAML files, not tables: their check is that of ``qingdan rules lint``."""
 KINDS: Mapping[str, KindSpec] = {
-    spec.kind: spec for spec in (*coding.importer.KINDS, *grouper.kinds.KINDS, RULES)
+    spec.kind: spec
+    for spec in (*coding.importer.KINDS, *grouper.kinds.KINDS, *qc_rules.charge_import.KINDS, RULES)
 }
 """What can be imported, by kind."""
 
