@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.complete
 export PYTHONUTF8 := 1
 
-.PHONY: help setup demo test serve bench lint types layers data docs docs-check check lock chromium clean
+.PHONY: help setup demo test serve bench lint types layers data docs docs-check rules-report check lock chromium clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -56,7 +56,11 @@ docs: setup ## write the generated pages
 
 docs-check: setup
 	$(BIN)/python -m qc_rules.catalogue --check
+	$(BIN)/python -m api.demo.rules_report --check
 	$(BIN)/python -m pytest -q tests/docs
+
+rules-report: setup ## per rule: planted mistakes found, missed, false alarms on 5,000 clean lists
+	$(BIN)/python -m api.demo.rules_report
 
 check: lint types layers data docs-check
 
