@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import xlsxwriter
 from python_calamine import CalamineError, CalamineWorkbook
@@ -42,15 +43,16 @@ WorkbookRow = tuple[int, Received | None, str]
 # ---------------------------------------------------------------- reading
 
 
-def read_workbook(path: Path, limit: int) -> Iterator[WorkbookRow]:
+def read_workbook(source: Path | BinaryIO, limit: int) -> Iterator[WorkbookRow]:
     """The lists of a filled-in template, in the order of sheet 基本信息. Raises DecodeError, OSError.
 
     The rows of one list have the same value in column 清单序号, or, without that column, the same
     就诊ID. ``limit`` is the unpacked size in bytes. A row that belongs to no list is an error of its own.
     """
-    check_archive(path, limit)
+    check_archive(source, limit)
     try:
-        with path.open("rb") as stream:
+        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream:
+            stream.seek(0)
             book = CalamineWorkbook.from_filelike(stream)
             sheets = _node_sheets(book.sheet_names)
             if "setlinfo" not in sheets:
@@ -68,14 +70,14 @@ def read_workbook(path: Path, limit: int) -> Iterator[WorkbookRow]:
     yield from _join({node: _Table(node, sheets[node], rows) for node, rows in tables.items()})
 
 
-def check_archive(path: Path, limit: int) -> None:
+def check_archive(source: Path | BinaryIO, limit: int) -> None:
     """Unpack every member once, counting, so that nothing larger than said reaches the reader.
 
     Raises DecodeError for a damaged, encrypted or oversized workbook, or one whose cells lie so far
     apart, or whose texts are so long, that reading it would fill the memory.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(source) as archive:
             members = archive.infolist()
             if len(members) > MAX_MEMBERS or sum(member.file_size for member in members) > limit:
                 raise DecodeError(

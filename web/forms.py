@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, cast
 from urllib.parse import parse_qsl
 
+from api.spreadsheet import read_workbook
 from models.report import SEVERITY_LABELS, Finding, Report, Severity
 from models.settlement_list import BACKING_NODES, FIELDS, NODE_LABELS, Info, Interface
-from models.wire import DecodeError, decode, decode_payload, encode
+from models.wire import DecodeError, Received, decode, decode_payload, encode
 from web.domains import Domain, Domains
 from web.layout import DOMAIN_OF, LOOKUPS, SECOND_LINE, SECTIONS, WIDE, Section
 
 MAX_ROWS = 500
 """Rows of one node that a page can show; longer lists belong to the batch check."""
 MAX_INPUTS = 60_000
+MAX_NOTICES = 20
 EXTRA = "_extra"
 ENVELOPE = "_envelope"
 INTERFACE = "_interface"
@@ -78,9 +81,34 @@ def open_list(content: bytes) -> Form:
         raise FormError("内容为空：请粘贴或选择一份结算清单的 JSON")
     try:
         received = decode(text.encode("utf-8", "surrogatepass"))
-        payload = encode(received, with_evidence=True)
+        return _form(received, _envelope(text) if received.prefix else None)
     except (DecodeError, UnicodeError) as error:
         raise FormError(f"无法读取清单：{error}") from error
+
+
+def open_workbook(content: bytes, limit: int) -> Form:
+    """Read the first list of a filled-in template; ``limit`` is its unpacked size in bytes. Raises FormError."""
+    try:
+        rows = list(read_workbook(io.BytesIO(content), limit))
+    except DecodeError as error:
+        raise FormError(f"无法读取工作簿：{error}") from error
+    faults = [f"“基本信息”等工作表第 {row} 行：{error}" for row, _, error in rows if error]
+    found = [(row, received) for row, received, _ in rows if received is not None]
+    if not found:
+        raise FormError(
+            f"工作簿中没有清单{'；' + '；'.join(faults[:3]) if faults else '：请先填写“基本信息”'}"
+        )
+    row, received = found[0]
+    form = _form(received)
+    if len(found) > 1:
+        others = f"工作簿中有 {len(found)} 份清单，已打开第 {row} 行的一份；全部检查请用 qingdan check"
+        form = replace(form, notices=(others, *form.notices))
+    return replace(form, notices=(*form.notices, *faults[:MAX_NOTICES]))
+
+
+def _form(received: Received, envelope: Mapping[str, Any] | None = None) -> Form:
+    """A list as the page shows it. Raises FormError when it is too long for a page."""
+    payload = encode(received, with_evidence=True)
     for node, rows in payload.items():
         if node in SHOWN_NODES and isinstance(rows, list) and len(rows) > MAX_ROWS:
             raise FormError(
@@ -92,7 +120,7 @@ def open_list(content: bytes) -> Form:
         for defect in received.defects
         if defect.kind == "node" and not defect.usable
     )
-    return Form(received.interface, payload, _envelope(text) if received.prefix else None, lost)
+    return Form(received.interface, payload, envelope, lost)
 
 
 def _envelope(text: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -18,15 +18,21 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, Response
 
 from api.problems import ProblemError
+from api.reading import ZIP_MAGIC
 from api.services.rules import rule_entries
 from api.state import Service, ServiceDep
+from grouper.compare import TooManyCodesError
+from grouper.dip.catalogue import LAYER_NAMES
+from grouper.dip.explain import OUTCOME_NAMES
 from models.pack import PackError
 from models.report import SEVERITY_LABELS, Report
-from models.wire import DecodeError, decode_payload
+from models.wire import DecodeError, Received, decode_payload
 from qc_rules.schema import CONFIDENCE_LABELS
 from web.domains import Domains
-from web.forms import Form, FormError, Page, export, open_list, read_form, target
+from web.forms import Form, FormError, Page, export, open_list, open_workbook, read_form, target
+from web.grouping import ROLES, SYMBOLS, beside, choices, money, reasons, signed
 from web.samples import DEMO, DEMO_TITLE, SAMPLES, demo_list, sample
+from web.upload import MULTIPART_TYPE, file_of
 
 FOLDER = Path(__file__).resolve().parent
 STATIC = FOLDER / "static"
@@ -37,6 +43,8 @@ MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+
 FOREVER = "public, max-age=31536000, immutable"
 """The address of a static file changes with its content, so a browser may keep it."""
 FORM_TYPE = "application/x-www-form-urlencoded"
+MAX_UNPACKED = 64 * 1024 * 1024
+"""Bytes of a workbook that a page opens, unpacked: a page shows one list."""
 STATUS_LABELS = {"stable": "启用", "preview": "试用", "off": "未启用"}
 
 router = APIRouter(include_in_schema=False)
@@ -54,13 +62,15 @@ def _fingerprint(name: str) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.globals |= {"money": money, "signed": signed, "layers": LAYER_NAMES, "outcomes": OUTCOME_NAMES}
+    return made
 
 
 def _render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -79,7 +89,8 @@ def _list_page(
     request: Request, service: Service, form: Form, error: str = "", status: int = 200
 ) -> Response:
     checker = service.require()
-    report = None if form.empty else _check(service, form)
+    received = _received(form)
+    report = _check(service, received) if received else None
     group = report.group if report else None
     names = {row.get("diag_code"): row.get("diag_name", "") for row in form.payload.get("diseinfo", ())}
     counted = [
@@ -103,15 +114,23 @@ def _list_page(
         severities=SEVERITY_LABELS.items(),
         counted=counted,
         converted=converted,
+        beside=beside(service, received, group) if received and group else None,
         error=error,
     )
 
 
-def _check(service: Service, form: Form) -> Report | None:
+def _received(form: Form) -> Received | None:
+    """The list of a form; None while there is nothing to check yet."""
+    if form.empty:
+        return None
     try:
-        return service.require().check(decode_payload(form.message), accepted=service.accepted())
+        return decode_payload(form.message)
     except DecodeError:
-        return None  # only fields outside the interface: there is nothing to check yet
+        return None  # only fields outside the interface
+
+
+def _check(service: Service, received: Received) -> Report:
+    return service.require().check(received, accepted=service.accepted())
 
 
 @router.get("/")
@@ -139,12 +158,26 @@ async def checked_list(request: Request, service: ServiceDep) -> Response:
 async def opened_list(request: Request, service: ServiceDep) -> Response:
     """A list that was pasted, opened from a file or is a sample, in the form and with its result."""
     body = await request.body()
-    plain = request.headers.get("content-type", "").partition(";")[0].strip() == FORM_TYPE
+    kind = request.headers.get("content-type", "")
     try:
-        form = await run_in_threadpool(_chosen, body, service) if plain else open_list(body)
+        form = await run_in_threadpool(_opened, body, kind, service)
     except FormError as error:
         return _list_page(request, service, Form(), str(error), 422)
     return _list_page(request, service, form)
+
+
+def _opened(body: bytes, content_type: str, service: Service) -> Form:
+    """The list in a request, however it was chosen. Raises FormError."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == FORM_TYPE:
+        return _chosen(body, service)
+    if kind == MULTIPART_TYPE:
+        body = file_of(content_type, body)
+        if not body:
+            raise FormError("没有选择文件，或文件是空的")
+    if body.startswith(ZIP_MAGIC):
+        return open_workbook(body, min(service.settings.workbook_limit, MAX_UNPACKED))
+    return open_list(body)
 
 
 def _chosen(body: bytes, service: Service) -> Form:
@@ -163,6 +196,56 @@ def _chosen(body: bytes, service: Service) -> Form:
     if found is None:
         raise FormError("没有选择样例，也没有粘贴内容")
     return Form(payload=found.payload())
+
+
+@router.post("/beside")
+async def beside_the_group(request: Request, service: ServiceDep) -> Response:
+    """DRG payment and DIP of the submitted form: the piece that the script puts beside the DRG."""
+    form, _ = _submitted(await request.body())
+    received = _received(form)
+    found = None
+    if received:
+        report = _check(service, received)
+        found = beside(service, received, report.group) if report.group else None
+    return _render(request, "beside_only.html", found=found)
+
+
+@router.post("/explain")
+async def explained_group(request: Request, service: ServiceDep) -> Response:
+    """Why the list of the submitted form has its groups."""
+    return await _about_group(request, service, "explain", "explanation.html", reasons)
+
+
+@router.post("/what-if")
+async def other_choices(request: Request, service: ServiceDep) -> Response:
+    """What another principal diagnosis, another main procedure or one MCC or CC less would change."""
+    return await _about_group(request, service, "what-if", "choices.html", choices)
+
+
+async def _about_group(
+    request: Request,
+    service: Service,
+    view: str,
+    template: str,
+    look: Callable[[Service, Received], object],
+) -> Response:
+    """A page about the group of a list, which comes as the form or as JSON in the field ``payload``."""
+    body = await request.body()
+    try:
+        if body.startswith(b"payload="):
+            form = await run_in_threadpool(_opened, body, FORM_TYPE, service)
+        else:
+            form, error = _submitted(body)
+            if error:
+                raise FormError(error)
+        received = _received(form)
+        if received is None:
+            raise FormError("清单是空的：请先填写诊断")
+        found = await run_in_threadpool(look, service, received)
+    except (FormError, PackError, TooManyCodesError) as error:
+        return _render(request, "refused.html", 422, title="不能说明分组", reason=str(error))
+    payload = export(form).decode()
+    return _render(request, template, found=found, view=view, payload=payload, symbols=SYMBOLS, roles=ROLES)
 
 
 @router.post("/export")

@@ -47,11 +47,24 @@ async function check() {
     showFailure("");
     findings = showReport(form(), answer, list);
     current = -1;
+    await showBeside(mine.signal);
   } catch (error) {
     if (error.name !== "AbortError") showFailure("连接不到服务，显示的是上一次的结果。请确认服务正在运行，继续录入时会自动重试。");
   } finally {
     if (request === mine) delete result.dataset.busy;
   }
+}
+
+/** DRG payment and DIP, worked out and laid out by the server. */
+async function showBeside(signal) {
+  const body = new URLSearchParams(new FormData(form()));
+  const response = await fetch(`${base}/beside`, { method: "POST", body, signal });
+  const arrived = new DOMParser().parseFromString(response.ok ? await response.text() : "", "text/html");
+  if (signal.aborted) return;
+  const place = byId("beside");
+  const open = [...place.querySelectorAll("details")].map((one) => one.open);
+  place.replaceChildren(...document.adoptNode(arrived.body).childNodes);
+  place.querySelectorAll("details").forEach((one, at) => (one.open = open[at] ?? false));
 }
 
 function changed() {
@@ -74,15 +87,33 @@ function showName(input) {
   said.textContent = [...values.options].find((option) => option.value === input.value.trim())?.textContent ?? "";
 }
 
-/** Puts another form and result, made by the server, in the place of what is shown. */
-async function swap(path, options) {
-  const response = await fetch(`${base}${path}`, options);
+/** A page of the server; a refusal is thrown as an error with its reason. */
+async function pageFrom(address, options) {
+  const response = await fetch(address, options);
   if (!/^text\/html/.test(response.headers.get("content-type") ?? "")) {
     const problem = await response.json().catch(() => ({}));
     throw new Error(problem.detail ?? `未能完成（${response.status}）`);
   }
   const arrived = new DOMParser().parseFromString(await response.text(), "text/html");
-  if (!response.ok) throw new Error(arrived.querySelector(".notices")?.textContent.trim() || `未能完成（${response.status}）`);
+  const reason = () => arrived.querySelector(".notices, #main > .part")?.textContent.trim();
+  if (!response.ok) throw new Error(reason() || `未能完成（${response.status}）`);
+  return arrived;
+}
+
+/** Shows a page about the group of this list over the form. */
+async function about(address) {
+  const body = new URLSearchParams(new FormData(form()));
+  const arrived = await pageFrom(address, { method: "POST", body });
+  const dialog = byId("about");
+  dialog.replaceChildren(document.adoptNode(arrived.getElementById("about-group")));
+  if (!dialog.open) dialog.showModal();
+  dialog.scrollTop = 0;
+  dialog.querySelector("[aria-current]")?.focus();
+}
+
+/** Puts another form and result, made by the server, in the place of what is shown. */
+async function swap(path, options) {
+  const arrived = await pageFrom(`${base}${path}`, options);
   lookup.close();
   byId("main").replaceWith(document.adoptNode(arrived.getElementById("main")));
   enhance();
@@ -272,7 +303,16 @@ document.addEventListener("submit", (event) => {
     attempt(async () => {
       if (await mayDiscard()) await open(body, "application/x-www-form-urlencoded");
     });
+  } else if (target.matches(".views")) {
+    event.preventDefault();
+    if (submitter.matches("[data-back]")) target.closest("dialog").close();
+    else attempt(() => about(submitter.formAction));
   } else if (target.id === "list") {
+    if (submitter?.matches("[data-about]")) {
+      event.preventDefault();
+      attempt(() => about(submitter.formAction));
+      return;
+    }
     if (submitter?.hasAttribute("formaction")) {
       dirty = false; // the list goes out as a file
       return;
@@ -352,6 +392,7 @@ document.addEventListener("keydown", (event) => {
   const table = target.closest("table.rows");
   if (key === "F8") use(() => nextFinding(shiftKey ? -1 : 1));
   else if (key === "F1" || (key === "?" && !typing)) use(() => byId("help").showModal());
+  else if (altKey && event.code === "KeyG") use(() => document.querySelector("[data-asks]:not([hidden]) button")?.click());
   else if (key === "Enter" && (ctrlKey || metaKey)) use(check);
   else if (altKey && key === "PageDown") use(() => nextPart(1));
   else if (altKey && key === "PageUp") use(() => nextPart(-1));

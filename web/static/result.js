@@ -105,6 +105,7 @@ function showGroup(result, report, list) {
   section.hidden = false;
   section.dataset.reason = group?.reason ?? "";
   section.querySelector("[data-grouped]").hidden = !group;
+  section.querySelector("[data-asks]").hidden = !group;
   const ungrouped = section.querySelector("[data-text=ungrouped]");
   ungrouped.hidden = Boolean(group);
   ungrouped.textContent = report.ungrouped || "没有分组结果。";
@@ -189,6 +190,7 @@ export function showEmpty(form) {
   const result = document.getElementById("result");
   result.dataset.state = "empty";
   delete result.dataset.verdict;
+  document.getElementById("beside").replaceChildren();
   clearFields(form);
   markFields(form, []);
   document.getElementById("spoken").textContent = "";
