@@ -7,22 +7,25 @@ import io
 import math
 import os
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
-from coding.library import System
+from grouper.compiled import Decision
 from grouper.drg import DrgScheme
-from grouper.prepare import PreparedCase, ages, prepare_code
+from grouper.prepare import PreparedCase, ages
 from grouper.scheme import NOT_GROUPED
+from grouper.texts import MAX_REMEMBERED, Codes, Patient, TextGrouper
 
 GROUP_COLUMN = "group"
 NUMBER_COLUMNS = ("age", "age_days", "birth_weight", "los", "icu_hours")
 TEXT_COLUMNS = ("sex", "discharge_way", "dept")
 ENCODINGS = ("utf-8-sig", "gb18030")
 """Tried strictly, one after the other; spreadsheets in Chinese save the second."""
-MAX_REMEMBERED = 500_000
-"""Different texts of one column that are remembered, so that a hostile file cannot fill the memory."""
+MAX_PATIENTS = 100_000
+"""Different patients, codes apart, that are remembered."""
 
 
 class CaseFileError(Exception):
@@ -62,7 +65,9 @@ def group_cases_csv(
     at all, UTF-8, and may be the input's path. Raises CaseFileError.
     """
     text = _read(in_path)
-    lines = _Lines(text)
+    # Without these, no value needs quotes when it is written again.
+    plain = '"' not in text and "\r" not in text
+    lines = _lines(text)
     reader = csv.reader(lines)
     header = _header(reader, in_path)
     out = io.StringIO(newline="")
@@ -70,7 +75,7 @@ def group_cases_csv(
     written_header = header if GROUP_COLUMN in header else [*header, GROUP_COLUMN]
     place, width = written_header.index(GROUP_COLUMN), len(header)
     writer.writerow(written_header)
-    to_case = _row_reader(scheme, header, diagnosis_edition, procedure_edition)
+    decide = _row_decider(scheme, header, diagnosis_edition, procedure_edition)
     counts = {"grouped": 0, "ambiguous": 0, "not_grouped": 0}
     faults: list[RowFault] = []
     rows = 0
@@ -80,16 +85,32 @@ def group_cases_csv(
         try:
             if fault:
                 raise ValueError(fault)
-            decision = scheme.compiled.decide(to_case(row))
+            decision = decide(row)
         except ValueError as error:
             faults.append(RowFault(reader.line_num, str(error)))
         else:
             group = NOT_GROUPED if decision is None else decision.code
             counts["not_grouped" if decision is None else "grouped" if decision.drg else "ambiguous"] += 1
         row[place : place + (place < width)] = [group]
-        writer.writerow(row)
+        if plain and group:
+            out.write(",".join(row) + "\n")
+        else:
+            writer.writerow(row)
     _write(out_path, out.getvalue())
     return CaseFileReport(rows, **counts, faults=tuple(faults))
+
+
+class _Reader(Protocol):
+    """What ``csv.reader`` gives."""
+
+    @property
+    def line_num(self) -> int: ...
+    def __next__(self) -> list[str]: ...
+
+
+def _lines(text: str) -> list[str]:
+    """The lines with their ends; only what CSV takes for the end of a line ends one."""
+    return io.StringIO(text, newline="").readlines()
 
 
 def _header(reader: Iterator[list[str]], path: Path) -> list[str]:
@@ -108,16 +129,19 @@ def _header(reader: Iterator[list[str]], path: Path) -> list[str]:
     return header
 
 
-def _rows(reader: Iterator[list[str]], lines: _Lines, width: int) -> Iterator[tuple[list[str], str]]:
+def _rows(reader: _Reader, lines: list[str], width: int) -> Iterator[tuple[list[str], str]]:
     """Each row with at least ``width`` values, and in Chinese what is wrong with its form."""
     while True:
         try:
-            row = next(reader, None)
-        except csv.Error as error:
-            yield [lines.last.rstrip("\r\n")] + [""] * (width - 1), f"不是有效的 CSV 行（{error}）"
-            continue
-        if row is None:
+            row = next(reader)
+        except StopIteration:
             return
+        except csv.Error as error:
+            yield (
+                [lines[reader.line_num - 1].rstrip("\r\n")] + [""] * (width - 1),
+                f"不是有效的 CSV 行（{error}）",
+            )
+            continue
         if len(row) == width:
             yield row, ""
         elif row:
@@ -143,7 +167,7 @@ def rows_with_cases(
 
     Raises CaseFileError.
     """
-    lines = _Lines(_read(path))
+    lines = _lines(_read(path))
     reader = csv.reader(lines)
     header = _header(reader, path)
     to_case = _row_reader(scheme, header, diagnosis_edition, procedure_edition)
@@ -157,35 +181,6 @@ def rows_with_cases(
                 yield line, row, RowFault(line, str(error))
 
     return header, rows()
-
-
-class _Lines:
-    """The lines of a text; remembers the last one, for rows that the CSV reader refuses."""
-
-    def __init__(self, text: str) -> None:
-        self.source = io.StringIO(text, newline="")
-        self.last = ""
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        self.last = next(self.source)
-        return self.last
-
-
-class _Codes(dict[str, str]):
-    """What each text of a code column is grouped by, worked out when first met."""
-
-    def __init__(self, scheme: DrgScheme, system: System, edition: str) -> None:
-        super().__init__()
-        self.scheme, self.system, self.edition = scheme, system, edition
-
-    def __missing__(self, text: str) -> str:
-        used: str = prepare_code(text, self.system, self.edition, self.scheme.library)[0]
-        if len(self) < MAX_REMEMBERED:
-            self[text] = used
-        return used
 
 
 class _Quantities(dict[str, float]):
@@ -209,49 +204,77 @@ class _Quantities(dict[str, float]):
         return value
 
 
+def _patient_reader(scheme: DrgScheme, header: list[str]) -> Callable[[list[str]], Patient]:
+    """What reads all of a row but its codes."""
+    at = _positions(header)
+    read = itemgetter(*(at[name] for name in (*NUMBER_COLUMNS, *TEXT_COLUMNS)))
+    years, days, weights, stays, icu_hours = (_Quantities(name) for name in NUMBER_COLUMNS)
+    known: dict[tuple[str, ...], Patient] = {}
+
+    def patient(cells: list[str]) -> Patient:
+        texts = read(cells)
+        found = known.get(texts)
+        if found is None:
+            age, age_days, weight, stay, icu, sex, way, department = texts
+            case = PreparedCase(
+                "", (), "", (), *ages(years[age], days[age_days]), weights[weight], stays[stay],
+                icu_hours[icu], sex.strip(), way.strip(), department.strip(),
+            )  # fmt: skip
+            found = Patient(case, scheme.compiled.left_by_patient(case))
+            if len(known) < MAX_PATIENTS:
+                known[texts] = found
+        return found
+
+    return patient
+
+
+def _positions(header: list[str]) -> dict[str, int]:
+    """Where each column that grouping reads stands; behind every row where the file lacks it."""
+    return {name: header.index(name) if name in header else len(header) for name in _USED_COLUMNS}
+
+
 def _row_reader(
     scheme: DrgScheme, header: list[str], diagnosis_edition: str, procedure_edition: str
 ) -> Callable[[list[str]], PreparedCase]:
     """What turns a row into the same prepared case as ``prepare`` makes of it."""
-    width = len(header)
-    # A column that the file lacks reads the empty value put behind every row.
-    positions = {name: header.index(name) if name in header else width for name in _USED_COLUMNS}
-    dx, procedures = positions["dx"], positions["procedures"]
-    age_at, days_at, weight_at, los_at, icu_at = (positions[name] for name in NUMBER_COLUMNS)
-    sex_at, way_at, department_at = (positions[name] for name in TEXT_COLUMNS)
-    diagnosis_codes = _Codes(scheme, "icd10", diagnosis_edition)
-    procedure_codes = _Codes(scheme, "icd9cm3", procedure_edition)
-    years, days, weights, stays, icu_hours = (_Quantities(name) for name in NUMBER_COLUMNS)
-    known_ages: dict[tuple[str, str], tuple[float, float]] = {}
+    at = _positions(header)
+    dx, procedures = at["dx"], at["procedures"]
+    diagnosis_codes = Codes(scheme, "icd10", diagnosis_edition)
+    procedure_codes = Codes(scheme, "icd9cm3", procedure_edition)
+    patient = _patient_reader(scheme, header)
 
     def to_case(row: list[str]) -> PreparedCase:
         cells = [*row, ""]
-        codes = [diagnosis_codes[code] for code in cells[dx].split("|")]
-        if "" in codes or len(set(codes)) != len(codes):
-            codes = _each_once(codes)
-        operations = [procedure_codes[code] for code in cells[procedures].split("|")]
-        if len(operations) > 1 and ("" in operations or len(set(operations)) != len(operations)):
-            operations = _each_once(operations)
-        age_texts = cells[age_at], cells[days_at]
-        if (both_ages := known_ages.get(age_texts)) is None:
-            both_ages = ages(years[age_texts[0]], days[age_texts[1]])
-            if len(known_ages) < MAX_REMEMBERED:
-                known_ages[age_texts] = both_ages
-        return PreparedCase(
-            codes[0],
-            tuple(codes[1:]),
-            operations[0],
-            tuple(operations[1:]),
-            *both_ages,
-            weights[cells[weight_at]],
-            stays[cells[los_at]],
-            icu_hours[cells[icu_at]],
-            cells[sex_at].strip(),
-            cells[way_at].strip(),
-            cells[department_at].strip(),
+        codes = _each_once([diagnosis_codes[code] for code in cells[dx].split("|")])
+        operations = _each_once([procedure_codes[code] for code in cells[procedures].split("|")])
+        return msgspec.structs.replace(
+            patient(cells).case,
+            principal=codes[0],
+            others=tuple(codes[1:]),
+            main=operations[0],
+            other_procedures=tuple(operations[1:]),
         )
 
     return to_case
+
+
+def _row_decider(
+    scheme: DrgScheme, header: list[str], diagnosis_edition: str, procedure_edition: str
+) -> Callable[[list[str]], Decision | None]:
+    """What groups a row."""
+    if scheme.compiled.counts_codes:
+        to_case = _row_reader(scheme, header, diagnosis_edition, procedure_edition)
+        return lambda row: scheme.compiled.decide(to_case(row))
+    at = _positions(header)
+    dx, procedures = at["dx"], at["procedures"]
+    patient = _patient_reader(scheme, header)
+    texts = TextGrouper(scheme, diagnosis_edition, procedure_edition)
+
+    def decide(row: list[str]) -> Decision | None:
+        cells = [*row, ""]
+        return texts.decide(cells[dx].split("|"), cells[procedures].split("|"), patient(cells))
+
+    return decide
 
 
 _USED_COLUMNS = ("dx", "procedures", *NUMBER_COLUMNS, *TEXT_COLUMNS)

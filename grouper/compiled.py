@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -473,16 +473,32 @@ class CompiledScheme:
         rest = 0
         for code in case.other_procedures:
             rest |= procedures.get(code, 0)
+        possible &= possible_by_main & self.left_by_patient(case)
+        return self.decide_words(possible, (principal, others, main, rest), case)
+
+    def left_by_patient(self, case: PreparedCase) -> int:
+        """The entries that age and sex do not rule out."""
         by_age, by_sex = self._by_age.get(case.age), self._by_sex.get(case.sex)
+        return (self._left_by_age(case.age) if by_age is None else by_age) & (
+            self._left_by_sex(case.sex) if by_sex is None else by_sex
+        )
+
+    def decide_words(
+        self, possible: int, words: tuple[int, int, int, int], case: PreparedCase
+    ) -> Decision | None:
+        """The decision among the ``possible`` entries; ``words`` as for ``first``."""
+        principal, others, main, rest = words
         surviving = (
             possible
-            & possible_by_main
-            & (self._left_by_age(case.age) if by_age is None else by_age)
-            & (self._left_by_sex(case.sex) if by_sex is None else by_sex)
             & ((principal | others) >> self._diagnosis_shift | self.free_diagnoses)
             & ((main | rest) >> self._procedure_shift | self.free_procedures)
         )
-        return self.first(surviving, (principal, others, main, rest), case) if surviving else None
+        return self.first(surviving, words, case) if surviving else None
+
+    @cached_property
+    def counts_codes(self) -> bool:
+        """Whether a rule asks how many codes of a set there are, which the words do not tell."""
+        return any(isinstance(leaf, Count) for node in self.scheme.formulas.values() for leaf in leaves(node))
 
     def first(self, surviving: int, words: tuple[int, int, int, int], case: PreparedCase) -> Decision | None:
         """The decision of the lowest bit of ``surviving`` whose remaining conditions hold.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from grouper.cases_csv import CaseFileError, CaseFileReport, group_cases_csv
-from tests.grouper.schemes import SCHEMES, cases_file, scheme
+from tests.grouper.schemes import SCHEMES, cases_file, reference_cases, scheme, with_regional_rules
 from tests.shared import needs_shared
 
 
@@ -85,3 +87,49 @@ def test_a_file_that_cannot_be_grouped_changes_nothing(content: bytes, words: st
         run(tmp_path, content)
     assert (tmp_path / "out.csv").read_text() == "before"
     assert {path.name for path in tmp_path.iterdir()} == {"cases.csv", "out.csv"}
+
+
+@needs_shared
+@pytest.mark.parametrize("regional", [False, True])
+def test_a_file_is_grouped_as_its_cases_are_one_by_one(regional: bool, tmp_path: Path) -> None:
+    """Codes repeated, badly written, unknown, missing, and patients of every age; also where rules count codes."""
+    chosen = with_regional_rules("chs-drg-2.0") if regional else scheme("chs-drg-2.0")
+    choice = random.Random(5)  # noqa: S311 - test data, nothing secret
+    given = []
+    for _, one, _ in choice.sample(reference_cases("chs-drg-2.0"), 400):
+        diagnoses = [*one.diagnoses, *choice.choices([*one.diagnoses, "", "A99.999", "x"], k=3)]
+        diagnoses = [code.lower() if choice.random() < 0.1 else code for code in diagnoses]
+        procedures = [*one.procedures, *choice.choices([*one.procedures, "", "88.7200"], k=2)]
+        choice.shuffle(diagnoses)
+        choice.shuffle(procedures)
+        given.append(
+            replace(
+                one,
+                diagnoses=tuple(diagnoses),
+                procedures=tuple(procedures),
+                length_of_stay=choice.choice((None, 3, 40)),
+                discharge_way=choice.choice(("", "1", "5")),
+                icu_hours=choice.choice((None, 100.0)),
+                department=choice.choice(("", "A28")),
+            )
+        )
+    columns = (
+        "age",
+        "age_days",
+        "birth_weight",
+        "length_of_stay",
+        "discharge_way",
+        "icu_hours",
+        "department",
+    )
+    rows = ["dx,procedures,sex,age,age_days,birth_weight,los,discharge_way,icu_hours,dept"]
+    for one in given:
+        cells = ["" if (value := getattr(one, column)) is None else str(value) for column in columns]
+        rows.append(",".join(["|".join(one.diagnoses), "|".join(one.procedures), one.sex, *cells]))
+    (tmp_path / "in.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    group_cases_csv(chosen, tmp_path / "in.csv", tmp_path / "out.csv")
+    groups = [
+        line.rpartition(",")[2] for line in (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
+    ]
+    assert groups[1:] == [chosen.group(one).code for one in given]
+    assert len(set(groups)) > 20
