@@ -98,15 +98,15 @@ def parse_patterns(patterns: tuple[str, ...]) -> tuple[Pattern, ...]:
     return tuple(found)
 
 
-def _first_groups(reference: Reference, given: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [
-        found
-        for pattern in parse_patterns(given["patterns"])
-        for found in pattern.together[0].prefixes_in(reference.library)
-    ]
+def _needed(reference: Reference, given: Mapping[str, Any]) -> Iterator[list[set[tuple[str, str]]]]:
+    """The first group of each pattern, and the others that go by code alone (a name may be the row's own)."""
+    for pattern in parse_patterns(given["patterns"]):
+        first, *others = pattern.together
+        groups = [first, *(group for group in others if not group.words)]
+        yield [set(group.prefixes_in(reference.library)) for group in groups]
 
 
-@predicate(codes=_first_groups)
+@predicate(combinations=_needed)
 def codes_together(facts: Facts, *, patterns: tuple[str, ...]) -> Iterator[Hit]:
     """Codes that stand together, or stand without a code that belongs to them.
 
