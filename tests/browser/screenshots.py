@@ -38,6 +38,18 @@ def _pictures(page: Page) -> None:
     page.screenshot(path=IMAGES / "page-lookup.png")
 
 
+def _group_pictures(page: Page) -> None:
+    _load(page, "delivery")
+    page.locator("#beside details.group > summary").first.click()
+    page.screenshot(path=IMAGES / "page-payment.png")
+    page.get_by_role("button", name="为什么是这个组").click()
+    page.wait_for_selector("#about h1")
+    page.screenshot(path=IMAGES / "page-reasons.png")
+    page.locator("#about").get_by_role("button", name="换一种主要诊断会怎样").click()
+    page.wait_for_selector("#about .choices")
+    page.screenshot(path=IMAGES / "page-choices.png")
+
+
 def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with (
@@ -62,6 +74,17 @@ def main() -> None:
                 _load(page, "delivery")
                 page.screenshot(path=IMAGES / "page-dark.png")
             context.close()
+    with (
+        tempfile.TemporaryDirectory() as home,
+        # The fictional region, whose packs hold every parameter of payment.
+        running(create_app(Settings(home=Path(home), region="99"))) as address,
+        chromium() as browser,
+    ):
+        context = browser.new_context(
+            base_url=address, viewport={"width": 1366, "height": 768}, locale="zh-CN", reduced_motion="reduce"
+        )
+        _group_pictures(context.new_page())
+        context.close()
 
 
 if __name__ == "__main__":
