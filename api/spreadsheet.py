@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import date, datetime
@@ -19,6 +18,7 @@ from models.pack import PackStore
 from models.report import SEVERITY_LABELS, Report
 from models.settlement_list import FIELDS, NODE_LABELS, Info
 from models.wire import DecodeError, Received, decode_payload
+from models.workbook import MIB, UnsafeWorkbookError, WorkbookLimits, check_workbook
 
 KEY_LABEL = "清单序号"
 KEY_NAME = "no"
@@ -26,12 +26,10 @@ VISIT_ID = "mdtrt_id"
 TEMPLATE_ROWS = 5000
 """Rows of the template that have drop-downs."""
 
-MAX_MEMBERS = 1000
 MAX_COLUMNS = 512
 MAX_CELLS = 10_000_000
-"""The reader keeps every cell between the first and the last one, so their number is its memory."""
-MAX_TEXT_BYTES = 512 * 1024 * 1024
-"""A shared text is copied into every cell that names it; all copies together have at most this size."""
+MAX_TEXT_BYTES = 512 * MIB
+"""Bounds of a filled-in template, besides its unpacked size."""
 MAX_SHEET_ROWS = 1_048_576
 MAX_CELL_TEXT = 32_767
 """Limits of the file format."""
@@ -49,8 +47,9 @@ def read_workbook(source: Path | BinaryIO, limit: int) -> Iterator[WorkbookRow]:
     The rows of one list have the same value in column 清单序号, or, without that column, the same
     就诊ID. ``limit`` is the unpacked size in bytes. A row that belongs to no list is an error of its own.
     """
-    check_archive(source, limit)
+    limits = WorkbookLimits(limit, MAX_TEXT_BYTES, MAX_SHEET_ROWS, MAX_COLUMNS, MAX_CELLS)
     try:
+        check_workbook(source, limits)
         with source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream:
             stream.seek(0)
             book = CalamineWorkbook.from_filelike(stream)
@@ -63,73 +62,13 @@ def read_workbook(source: Path | BinaryIO, limit: int) -> Iterator[WorkbookRow]:
                 node: book.get_sheet_by_name(name).to_python(skip_empty_area=False)
                 for node, name in sheets.items()
             }
+    except UnsafeWorkbookError as error:
+        raise DecodeError(f"{error}，或改用 NDJSON（一行一份）") from error
     except (CalamineError, ValueError) as error:
         if isinstance(error, DecodeError):
             raise
         raise DecodeError(f"不是能读取的 xlsx 工作簿（{error}）") from error
     yield from _join({node: _Table(node, sheets[node], rows) for node, rows in tables.items()})
-
-
-def check_archive(source: Path | BinaryIO, limit: int) -> None:
-    """Unpack every member once, counting, so that nothing larger than said reaches the reader.
-
-    Raises DecodeError for a damaged, encrypted or oversized workbook, or one whose cells lie so far
-    apart, or whose texts are so long, that reading it would fill the memory.
-    """
-    try:
-        with zipfile.ZipFile(source) as archive:
-            members = archive.infolist()
-            if len(members) > MAX_MEMBERS or sum(member.file_size for member in members) > limit:
-                raise DecodeError(
-                    f"工作簿解开后超过上限 {limit} 字节；请拆成几个文件，或改用 NDJSON（一行一份）"
-                )
-            # The size in the directory may lie: zipfile stops there, and the checksum then differs.
-            texts = [len(text) for member in members for text in _TEXT.split(archive.read(member))[1:]]
-            for member in members:
-                _check_extent(archive.read(member), texts)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
-        if isinstance(error, DecodeError):
-            raise
-        raise DecodeError("不是完好的 xlsx 工作簿（压缩内容损坏或加密），请重新另存") from error
-
-
-# Any member may be a sheet or the table of texts: the workbook says which, whatever its name.
-_TEXT = re.compile(rb"<(?:\w+:)?si[\s/>]")
-_CELL = re.compile(rb"""<(?:\w+:)?c\s[^>]*?\br\s*=\s*["']([A-Za-z]{1,8})(\d{1,10})""")
-_ROW = re.compile(rb"""<(?:\w+:)?row\s[^>]*?\br\s*=\s*["'](\d{1,10})""")
-_REFERENCE = re.compile(rb"<(?:\w+:)?v>\s*(\d{1,9})\s*<")
-
-
-def _check_extent(member: bytes, texts: Sequence[int]) -> None:
-    """Raises DecodeError when cells lie too far apart, or repeat too much text.
-
-    ``texts`` are the lengths of the shared texts. A number may be mistaken for the place of a text,
-    so the sum is an upper bound.
-    """
-    if member.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DecodeError("工作簿不是常见的 UTF-8 内容，请用 Excel 或 WPS 重新另存")
-    columns: set[bytes] = set()
-    last = 0
-    for found in _CELL.finditer(member):
-        columns.add(found[1])
-        last = max(last, int(found[2]))
-    for found in _ROW.finditer(member):
-        last = max(last, int(found[1]))
-    width = max(map(_column_number, columns), default=0)
-    if width > MAX_COLUMNS or last > MAX_SHEET_ROWS or width * last > MAX_CELLS:
-        raise DecodeError(
-            f"工作表用到第 {last} 行、第 {width} 列，超过上限；请删除末尾的空行空列，或改用 NDJSON"
-        )
-    count = len(texts)
-    if count and sum(texts[at] for at in map(int, _REFERENCE.findall(member)) if at < count) > MAX_TEXT_BYTES:
-        raise DecodeError("工作簿中重复了大量过长的文字，请核对后另存")
-
-
-def _column_number(letters: bytes) -> int:
-    number = 0
-    for letter in letters.upper():
-        number = number * 26 + letter - ord("A") + 1
-    return number
 
 
 def _node_sheets(names: Sequence[str]) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -14,26 +13,16 @@ from pathlib import Path
 from python_calamine import CalamineError, CalamineWorkbook
 
 from models.pack_import import ENCODINGS, MAX_FILE_BYTES, Fault, shown
+from models.workbook import MIB, UnsafeWorkbookError, WorkbookLimits, check_workbook
 
-MAX_MEMBERS = 2_000
-MAX_UNPACKED_BYTES = 400 * 1024 * 1024
-"""All parts of a workbook together; the official ones unpack to under 60 MB."""
-MAX_ROWS = 400_000
-MAX_COLUMNS = 200
-MAX_CELLS = 12_000_000
-"""Cells of the rectangle that a sheet spans; the reader allocates all of them."""
+LIMITS = WorkbookLimits(unpacked=400 * MIB, texts=400 * MIB, rows=400_000, columns=200, cells=12_000_000)
+"""The official workbooks unpack to under 60 MB."""
 HEADER_ROWS = 10
 """The header is looked for in so many rows: one or two title rows may stand above it."""
 WORKBOOK_SUFFIXES = (".xlsx", ".xlsm")
-MIB = 1024 * 1024
 
 _REMAINS = re.compile(r"_x000[dDaA9]_|[\x00-\x1f\x7f\u200b\ufeff\u3000\u00a0]")
 _SPACES = re.compile(r" {2,}")
-_REFERENCE = re.compile(rb"""<(?:\w+:)?(?:c|row)\s[^<>]*?\br\s*=\s*["']([A-Za-z]{0,8})(\d{1,10})""")
-_CELL = re.compile(rb"<(?:\w+:)?c[\s/>]")
-_ROW = re.compile(rb"<(?:\w+:)?row[\s/>]")
-_SHARED_TEXT = re.compile(rb"<(?:\w+:)?si[\s/>]")
-_SHARED_REFERENCE = re.compile(rb"<(?:\w+:)?v>\s*(\d{1,9})\s*<")
 _ERROR_VALUES = ("#REF!", "#N/A", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!")
 
 Cell = str | int | float | bool | date | time | datetime | timedelta | None
@@ -94,18 +83,13 @@ def open_workbook(path: Path) -> CalamineWorkbook:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise WorkbookError(f"{path.name}：文件超过 {MAX_FILE_BYTES // MIB} MB 的上限")
-        _check_archive(path)
+        check_workbook(path, LIMITS)
         return CalamineWorkbook.from_path(str(path))
     except WorkbookError:
         raise
-    except (
-        zipfile.BadZipFile,
-        CalamineError,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-    ) as error:
+    except UnsafeWorkbookError as error:
+        raise WorkbookError(f"{path.name}：{error}") from error
+    except (CalamineError, ValueError) as error:
         raise WorkbookError(
             f"{path.name}：不是完好的 Excel 工作簿（{error}）；请用表格软件另存为 .xlsx 后重试"
         ) from error
@@ -124,57 +108,6 @@ def is_workbook(path: Path) -> bool:
             return stream.read(4) == b"PK\x03\x04"
     except OSError:
         return False
-
-
-def _check_archive(path: Path) -> None:
-    """Unpack every part once: a size in the directory that lies is found by its checksum.
-
-    Any part may be a sheet or the table of shared texts, whatever its name. Raises WorkbookError when
-    the cells lie so far apart, or repeat so much text, that reading them would fill the memory.
-    """
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        if len(members) > MAX_MEMBERS:
-            raise WorkbookError(f"{path.name}：压缩包内有 {len(members)} 个文件，不像是工作簿")
-        unpacked = sum(member.file_size for member in members)
-        if unpacked > MAX_UNPACKED_BYTES:
-            raise WorkbookError(
-                f"{path.name}：解压后有 {unpacked // MIB} MB，超过 {MAX_UNPACKED_BYTES // MIB} MB 的上限"
-            )
-        texts: list[int] = []
-        for member in members:
-            texts += [len(text) for text in _SHARED_TEXT.split(archive.read(member))[1:]]
-        for member in members:
-            _check_extent(f"{path.name}：{member.filename}", archive.read(member), texts)
-
-
-def _check_extent(place: str, part: bytes, texts: Sequence[int]) -> None:
-    if part.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise WorkbookError(f"{place} 不是常见的 UTF-8 内容，请用表格软件另存为 .xlsx 后重试")
-    cells = sum(1 for _ in _CELL.finditer(part))
-    if not cells:
-        return
-    rows, columns = sum(1 for _ in _ROW.finditer(part)), 0
-    for letters, number in _REFERENCE.findall(part):
-        rows = max(rows, int(number))
-        columns = max(columns, column_number(letters.decode().upper()))
-    columns = max(columns, 1 if columns else min(cells, MAX_COLUMNS + 1))
-    if rows > MAX_ROWS or columns > MAX_COLUMNS or rows * columns > MAX_CELLS:
-        raise WorkbookError(
-            f"{place} 的单元格伸展到 {rows} 行 {columns} 列，超过上限；请删除表格右侧和下方的空白行列后重试"
-        )
-    if texts and max(texts) * cells > MAX_UNPACKED_BYTES:
-        numbers = (int(found) for found in _SHARED_REFERENCE.findall(part))
-        if sum(texts[number] for number in numbers if number < len(texts)) > MAX_UNPACKED_BYTES:
-            raise WorkbookError(f"{place} 重复的文字展开后超过 {MAX_UNPACKED_BYTES // MIB} MB 的上限")
-
-
-def column_number(letters: str) -> int:
-    """A → 1, Z → 26, AA → 27; 0 for none."""
-    number = 0
-    for letter in letters:
-        number = number * 26 + ord(letter) - ord("A") + 1
-    return number
 
 
 def column_letter(number: int) -> str:

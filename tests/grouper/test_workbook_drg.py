@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from grouper import workbook
 from grouper.drg import compile_scheme
 from grouper.workbook_drg import MISSING_EXCLUSIONS, read_drg_workbook
 from models.pack import PackStore
+from models.workbook import MIB
 from tests.grouper.schemes import library, reference_cases, scheme
 from tests.grouper.workbooks import Book, drg_book, plant_known_defects
 from tests.shared import needs_shared
@@ -224,7 +226,8 @@ def rewrite(path: Path, member: str, change: Any) -> None:
 def test_a_zip_bomb_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = small().write(tmp_path / "a.xlsx")
     rewrite(path, "xl/worksheets/sheet1.xml", lambda text: text + b" " * (20 * 1024 * 1024))
-    monkeypatch.setattr(workbook, "MAX_UNPACKED_BYTES", 10 * 1024 * 1024)
+    limits = replace(workbook.LIMITS, unpacked=10 * MIB, texts=10 * MIB)
+    monkeypatch.setattr(workbook, "LIMITS", limits)
     assert any("解压后有" in fault for fault in faults(path))
 
 
@@ -250,5 +253,6 @@ def test_one_long_text_in_very_many_cells_is_refused(tmp_path: Path, monkeypatch
     book = small()
     book.sheets["备注"] = [["长" * 30_000]] * 400
     path = book.write(tmp_path / "a.xlsx")
-    monkeypatch.setattr(workbook, "MAX_UNPACKED_BYTES", 10 * 1024 * 1024)
+    limits = replace(workbook.LIMITS, unpacked=10 * MIB, texts=10 * MIB)
+    monkeypatch.setattr(workbook, "LIMITS", limits)
     assert any("重复的文字" in fault for fault in faults(path))
