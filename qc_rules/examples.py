@@ -16,7 +16,7 @@ from models.grouping import Complication, GroupResult
 from models.pack import PackError
 from models.report import Finding
 from models.wire import decode_payload
-from qc_rules.ruleset import RuleSet
+from qc_rules.ruleset import WRONG_VALUES, RuleSet
 from qc_rules.schema import Example, Rule
 
 BASES_FOLDER = Path(__file__).resolve().parent / "examples"
@@ -107,7 +107,7 @@ def misses(rules: RuleSet, rule: Rule) -> Iterator[tuple[list[str | int], str]]:
             place: list[str | int] = ["examples", kind, number]
             try:
                 found = run(rules, example)
-            except (PackError, ExampleError, LookupError, TypeError, AttributeError) as error:
+            except (PackError, *WRONG_VALUES) as error:
                 yield place, f"例子不能运行（{error}）"
                 continue
             fired = any(finding.rule == rule.code for finding in found)

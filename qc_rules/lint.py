@@ -12,12 +12,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from models.pack import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, Pack, PackError
-from qc_rules.compiler import compile_rule
-from qc_rules.examples import misses
+from qc_rules.examples import build, misses, run
 from qc_rules.facts import Setting
-from qc_rules.packs import OVERRIDES, LoadedRule, same_type, scan_pack
+from qc_rules.packs import OVERRIDES, LoadedRule, hidden, rule_files, same_type, scan_pack
 from qc_rules.reference import Reference
-from qc_rules.ruleset import RuleSet
+from qc_rules.ruleset import WRONG_VALUES, RuleSet, compiled_rule
 from qc_rules.source import Location, RuleError, fault, read_yaml, reason_of
 from qc_rules.terms import CompileError
 
@@ -119,7 +118,12 @@ def lint(packs: Sequence[Pack], reference: Reference) -> list[str]:
         and (one.pack == pack.ref or (pack.manifest.parameters and len(packs) > 1))
     ]
     faults += [text for one in own for text in _rule_faults(one, reference, layer.settings)]
-    broken = [(one, error) for one in touched for error in _compile_faults(one, reference, layer.settings)]
+    broken = [
+        (one, error)
+        for one in touched
+        for error in list(_compile_faults(one, reference, layer.settings))
+        or _trial_faults(one, reference, layer.settings)
+    ]
     if broken:
         before = _stack(packs[:-1])
         for one, error in broken:
@@ -135,7 +139,8 @@ def _written_in(one: LoadedRule, pack: Pack) -> bool:
 
 
 def _file_faults(folder: Path) -> Iterator[str]:
-    for number, path in enumerate(sorted(folder.rglob("*"))):
+    shown = (path for path in sorted(folder.rglob("*")) if not hidden(path, folder))
+    for number, path in enumerate(shown):
         if number == MAX_FILES:
             yield f"{folder}：文件超过 {MAX_FILES} 个，不是规则包"
             return
@@ -152,7 +157,8 @@ def _rule_faults(one: LoadedRule, reference: Reference, settings: Mapping[str, S
     rule = one.rule
     if rule.when is None:
         return
-    for error in _compile_faults(one, reference, settings):
+    errors = list(_compile_faults(one, reference, settings))
+    for error in errors or _trial_faults(one, reference, settings):
         yield at(error.location, error.reason)
     for kind, examples in (("fires", rule.examples.fires), ("passes", rule.examples.passes)):
         if not examples:
@@ -168,14 +174,40 @@ def _compile_faults(
     if one.rule.when is None or (one.rule.severity_from and settings.get(one.rule.severity_from) == "off"):
         return
     try:
-        compile_rule(one.rule, reference, settings)
+        compiled_rule(one.rule, reference, settings)
     except CompileError as error:
         yield error
 
 
+def _trial_faults(
+    one: LoadedRule, reference: Reference, settings: Mapping[str, Setting]
+) -> Iterator[CompileError]:
+    """Whether the rule runs on its examples at all; what it says of them is not looked at."""
+    try:
+        alone = RuleSet([_awake(one)], reference, settings)
+    except (PackError, *WRONG_VALUES) as error:
+        yield CompileError(["when"], f"不能运行（{error}）")
+        return
+    for kind, examples in (("fires", one.rule.examples.fires), ("passes", one.rule.examples.passes)):
+        for number, example in enumerate(examples):
+            place: list[str | int] = ["examples", kind, number]
+            try:
+                build(example)
+            except WRONG_VALUES as error:
+                yield CompileError(place, f"例子不能建立（{error}）")
+                continue
+            try:
+                run(alone, example)
+            except PackError as error:
+                yield CompileError(place, f"例子不能运行（{error}）")
+            except WRONG_VALUES as error:
+                yield CompileError(["when"], f"条件或参数的值不合要求，运行时出错（{error}）")
+                return
+
+
 def blanks(pack: Pack) -> Iterator[str]:
     """What the author of a pack still has to fill in, in rules that are switched off too."""
-    for path in sorted(pack.folder.rglob("*.yaml")):
+    for path in rule_files(pack.folder):
         content, text = read_yaml(path)
         for location in _blanks(content) if BLANK in text else ():
             yield fault(path, text, location, "待填写")

@@ -58,12 +58,22 @@ def read_pack(pack: Pack, loaded: dict[str, LoadedRule]) -> PackRef:
     return ref
 
 
+def rule_files(folder: Path) -> list[Path]:
+    """The YAML files of a rule pack, hidden folders (version control) apart."""
+    return [path for path in sorted(folder.rglob("*.yaml")) if not hidden(path, folder)]
+
+
+def hidden(path: Path, folder: Path) -> bool:
+    """Whether a file, or a folder it stands in below ``folder``, begins with a dot."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
 def scan_pack(pack: Pack, loaded: dict[str, LoadedRule]) -> tuple[PackRef, list[str]]:
     """As ``read_pack``, but what is sound is taken, and the faults of the rest are listed."""
     digest = hashlib.sha256(pack.sha256.encode())
     own: list[LoadedRule] = []
     faults: list[str] = []
-    for path in sorted(pack.folder.rglob("*.yaml")):
+    for path in rule_files(pack.folder):
         try:
             content, text = read_yaml(path)
             digest.update(text.encode())

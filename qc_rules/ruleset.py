@@ -46,7 +46,7 @@ class RuleSet:
         self._compiled: list[CompiledRule] = []
         for one in running:
             try:
-                self._compiled.append(compile_rule(one.rule, reference, settings))
+                self._compiled.append(compiled_rule(one.rule, reference, settings))
             except CompileError as error:
                 faults.append(fault(one.path, one.text, error.location, error.reason))
         if faults:
@@ -136,6 +136,20 @@ class RuleSet:
         """Points that a fired rule costs, 0 for an unknown one."""
         one = self._loaded.get(code)
         return one.rule.deduction if one else 0
+
+
+WRONG_VALUES = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""What code raises that is handed a value of another kind or form than it is written for."""
+
+
+def compiled_rule(rule: Rule, reference: Reference, settings: Mapping[str, Setting]) -> CompiledRule:
+    """One rule ready to run. Raises CompileError, also for a value that nothing can be made of."""
+    try:
+        return compile_rule(rule, reference, settings)
+    except CompileError:
+        raise
+    except WRONG_VALUES as error:
+        raise CompileError(["when"], f"条件或参数的值不合要求（{error}）") from error
 
 
 def _runs(rule: Rule, settings: Mapping[str, Setting]) -> bool:

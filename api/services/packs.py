@@ -17,6 +17,7 @@ from models.pack import MANIFEST_NAME, Manifest, Pack, PackError, PackStore, wri
 from models.pack_diff import Rows, TableDiff, diff_tables, pack_tables
 from models.pack_import import Draft, Fault, KindSpec, read_draft
 from qc_rules.lint import open_pack
+from qc_rules.packs import rule_files
 
 RULES = KindSpec("rules", "质控规则", (), lambda _draft, _store: None)
 """Rules are YAML files, not tables: their check is that of ``qingdan rules lint``."""
@@ -117,7 +118,7 @@ def _prepare_rules(source: Path, manifest: Manifest, store: PackStore) -> Candid
 
 
 def _rule_files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.yaml"))}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in rule_files(folder)}
 
 
 def _as_tables(pack: Pack) -> dict[str, Rows]:

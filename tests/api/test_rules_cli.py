@@ -192,6 +192,21 @@ def test_a_region_may_not_take_a_rule_away_that_the_hospital_changes(
             "effective_from: 2026-02-01, effective_to: 2026-01-01",
             "第 3 行 CMP-062：修改后生效日期",
         ),
+        (
+            "overrides.yaml",
+            "DIC-025",
+            "NEO-006: {parameters: {bands: [x]}, reason: 甲}\nDIC-025",
+            "NEO-006 不能运行",
+        ),
+        (
+            "overrides.yaml",
+            "DIC-025",
+            "DX-012: {parameters: {pairs: [x]}, reason: 甲}\nDIC-025",
+            "DX-012 不能运行",
+        ),
+        ("bygz/BYGZ-001.yaml", '"7001"', "[1]", "BYGZ-001"),
+        ("bygz/BYGZ-001.yaml", "{change: {", "{base: nobody, change: {", "examples.fires[0]：例子不能建立"),
+        ("bygz/BYGZ-001.yaml", 'prefixes: ["0"]', "prefixes: {a: 1}", "第 9 行"),
         ("bygz/BYGZ-001.yaml", "why: ", "why: 【待填】", "第 6 行 why：还没有填写"),
         ("bygz/BYGZ-001.yaml", "  passes:", "  # passes:", "examples.passes：至少要有一个不触发的例子"),
         ("bygz/BYGZ-001.yaml", "deduction: 1", "deduction: 101", "第 12 行 deduction：不能大于 100"),
@@ -213,11 +228,14 @@ def test_files_that_would_not_be_read_are_said(
     pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (pack / "bygz" / "BYGZ-002.yml").write_text("x")
+    (pack / ".git").mkdir()
+    (pack / ".git" / "hidden.yaml").write_text("not: [a rule")
     (pack / "bygz" / "BYGZ-003.yaml").symlink_to(tmp_path / "elsewhere.yaml")
     assert run(["rules", "lint", str(pack), str(tmp_path / "nowhere")]) == 1
     said = errors(capsys)
     assert "BYGZ-002.yml：扩展名应为 .yaml" in said
     assert "不用符号链接" in said
+    assert "hidden.yaml" not in said
     assert "qingdan rules new" in said
 
 
