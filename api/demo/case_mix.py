@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from coding.library import Code, CodeLibrary, load_table, normalize_code
 from models.pack import Pack, PackError, PackStore
+from qc_rules.charge_tables import CHARGE_RULES, EVIDENCE, ChargeTables, EvidenceTables
 
 CASE_MIX_PACK = "demo-case-mix"
 SCHEME_PACK = "chs-drg-2.0"
@@ -104,6 +105,8 @@ class CaseMix:
     fees: Mapping[str, float]
     grey: Code
     grey_procedure: Code
+    charges: ChargeTables
+    evidence: EvidenceTables
 
     def complication(self, principal: str, others: Sequence[str]) -> str:
         """The severest level of ``others`` that ``principal`` does not exclude: MCC, CC or ""."""
@@ -172,6 +175,8 @@ def load_case_mix(store: PackStore) -> CaseMix:
         },
         grey=grey,
         grey_procedure=grey_procedure,
+        charges=ChargeTables.read(store.pack_for(CHARGE_RULES)),
+        evidence=EvidenceTables.read(store.pack_for(EVIDENCE)),
     )
 
 

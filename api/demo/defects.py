@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from api.demo.case_mix import FEMALE, MALE, CaseMix
+from api.demo.charge_defects import BACKING
 from api.demo.clinical_defects import CLINICAL
 from api.demo.generator import CARE_WARD, Payload, check_digit
 from api.demo.planted import Defect, Plant
@@ -986,6 +987,7 @@ DEFECTS: tuple[Defect, ...] = (
     *_AGE,
     *_NEWBORN,
     *CLINICAL,
+    *BACKING,
     *PROCEDURES,
 )
 """Every mistake that can be planted, by family of the rules that find it."""

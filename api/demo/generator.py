@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from api.demo.case_mix import FEMALE, MALE, CaseMix, Companion, Profile
+from api.demo.charge_lines import add_backing
 from coding.library import Code
 from models.settlement_list import FIELDS, NODES_ONLY_4101, Interface, Minutes
 
@@ -30,6 +31,8 @@ _ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _ID_CHECK = "10X98765432"
 _SHARE_4101A = 0.10
 _SHARE_ENVELOPE = 0.04
+_SHARE_BACKED = 0.2
+"""Of the 4101 lists, those that come with charge lines and evidence."""
 _SHARE_INFANT = 0.10
 _SHARE_TRADITIONAL = 0.45
 _SHARE_BLOOD = 0.5
@@ -107,6 +110,10 @@ class Generator:
         stay = _Stay(self.mix, rng, self.year, self.month, index)
         body = stay.write()
         short = rng.random() < _SHARE_4101A and not only_4101
+        backing = self.random_for(index, "backing")
+        if not short and backing.random() < _SHARE_BACKED:
+            kinds = {code.code: code.kind for code, *_ in stay.procedures}
+            add_backing(body, kinds, backing, self.mix.charges, self.mix.evidence)
         return DemoList(
             list_id=body["setlinfo"]["mdtrt_id"],
             body=as_4101a(body) if short else body,

@@ -16,7 +16,7 @@ from api.demo.generator import DemoList, Generator, Payload, check_digit
 from api.demo.month import SHARE_DEFECTIVE, Month
 from coding.library import CodeLibrary, load_library
 from models.pack import PackStore
-from models.settlement_list import BACKING_NODES, FIELDS, NODES_ONLY_4101, RECORDS, Minutes
+from models.settlement_list import FIELDS, NODES_ONLY_4101, RECORDS, Minutes
 from models.wire import decode
 
 LISTS = 1500
@@ -91,6 +91,17 @@ def test_charges_and_payments_add_up_to_the_fen() -> None:
         assert fen(info["acct_pay"]) + fen(info["psn_cashpay"]) == burden
         assert min(funds, fen(info["acct_pay"]), fen(info["psn_cashpay"])) >= 0
         assert len({row["med_chrgitm"] for row in items}) == len(items)
+
+
+def test_charge_lines_add_up_to_the_charges_of_the_list() -> None:
+    backed = [body for body in full() if "feedetail" in body]
+    assert 0.1 < len(backed) / len(full()) < 0.3
+    for body in backed:
+        sums = Counter[str]()
+        for line in body["feedetail"]:
+            sums[line["med_chrgitm_type"]] += fen(line["det_item_fee_sumamt"])
+            assert abs(line["cnt"] * line["pric"] - line["det_item_fee_sumamt"]) < 0.005
+        assert sums == {row["med_chrgitm"]: fen(row["amt"]) for row in body["iteminfo"]}
 
 
 def test_a_surgery_fee_stands_exactly_where_an_operation_does() -> None:
@@ -200,7 +211,7 @@ def test_4101a_lists_have_only_the_fields_of_that_interface() -> None:
 
 def test_the_month_fills_every_node_and_meets_every_kind_of_stay() -> None:
     nodes = {node for one in made() for node in one.body}
-    assert nodes == RECORDS.keys() - BACKING_NODES
+    assert nodes == set(RECORDS)
     generator = Generator(mix(), seed=7)
     themes = {one.theme for one in made()} | {generator.make(i).theme for i in range(LISTS, 4 * LISTS)}
     assert themes == {profile.theme for profile in mix().profiles.values}
