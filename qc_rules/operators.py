@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from operator import attrgetter
 from typing import Any
@@ -454,7 +454,7 @@ def missing_fields(rule: Compilation, when: object) -> tuple[Term, ...]:
 # --- rows
 
 
-def _rows_of(name: Any, at: Location) -> tuple[str, Callable[[Facts], Iterator[tuple[int, Any]]]]:
+def _rows_of(name: Any, at: Location) -> tuple[str, Callable[[Facts], Iterable[tuple[int, Any]]]]:
     """A node, or a scope over some rows of one: the node, and how to walk the rows."""
     if name not in NODE_LABELS and name not in NODE_OF_SCOPE:
         raise CompileError(at, f"没有节点“{name}”")
@@ -462,10 +462,10 @@ def _rows_of(name: Any, at: Location) -> tuple[str, Callable[[Facts], Iterator[t
     return node, row_walk(name)
 
 
-def row_walk(scope: str) -> Callable[[Facts], Iterator[tuple[int, Any]]]:
+def row_walk(scope: str) -> Callable[[Facts], Iterable[tuple[int, Any]]]:
     """How to walk the rows of a scope as (index, row); setlinfo has the index -1."""
     if scope in ("list", "setlinfo"):
-        return lambda facts: iter(((-1, facts.stay),))
+        return lambda facts: ((-1, facts.stay),)
     chosen = {
         "discharge_diagnoses": "discharge_diagnoses",
         "western_diagnoses": "western",
@@ -476,7 +476,13 @@ def row_walk(scope: str) -> Callable[[Facts], Iterator[tuple[int, Any]]]:
     if chosen is None:
         return lambda facts: enumerate(facts.rows(scope))
     node = NODE_OF_SCOPE[scope]
-    return lambda facts: ((i, facts.rows(node)[i]) for i in _indices(getattr(facts, chosen)))
+    read_chosen = attrgetter(chosen)
+
+    def walk(facts: Facts) -> Iterable[tuple[int, Any]]:
+        rows = facts.rows(node)
+        return [(index, rows[index]) for index in _indices(read_chosen(facts))]
+
+    return walk
 
 
 @_operator
@@ -539,7 +545,7 @@ def count(rule: Compilation, arguments: Any, at: Location) -> Condition:
 
 def _walk(
     rule: Compilation, arguments: Any, at: Location
-) -> tuple[Callable[[Facts], Iterator[tuple[int, Any]]], Condition]:
+) -> tuple[Callable[[Facts], Iterable[tuple[int, Any]]], Condition]:
     _keys(arguments, at, ("of", "where"))
     node, walk = _rows_of(arguments["of"], [*at, "of"])
     return walk, compile_condition(rule.inside(node), arguments["where"], [*at, "where"])

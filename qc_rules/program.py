@@ -235,7 +235,7 @@ class _Required:
         texts, others = self._texts, self._others
         for row in facts.rows(self._node):
             values = texts(row)
-            if None in values or True in map(str.isspace, values) or "" in values or None in others(row):
+            if not all(values) or True in map(str.isspace, values) or None in others(row):
                 for number, read in self._rules:
                     for value in read(row):
                         if value is None or (isinstance(value, str) and (not value or value.isspace())):

@@ -31,9 +31,10 @@ class CodeGroup:
 
     def holds(self, code: CodeFacts, name: str | None) -> bool:
         """Whether the code of a row belongs; its name by the code book, else as written."""
-        if not code.code.startswith(self.prefixes) and not self._named(code.name or name or ""):
+        text = code.code
+        if not text.startswith(self.prefixes) and not (self.words and self._named(code.name or name or "")):
             return False
-        return not code.code.startswith(self.but)
+        return not text.startswith(self.but)
 
     def _named(self, name: str) -> bool:
         return any(word in name for word in self.words)
