@@ -205,8 +205,8 @@ async def beside_the_group(request: Request, service: ServiceDep) -> Response:
     received = _received(form)
     found = None
     if received:
-        report = _check(service, received)
-        found = beside(service, received, report.group) if report.group else None
+        with suppress(PackError):  # the report says why there is no group
+            found = beside(service, received, service.require().group_list(received))
     return _render(request, "beside_only.html", found=found)
 
 
