@@ -204,7 +204,6 @@ def test_a_region_may_not_take_a_rule_away_that_the_hospital_changes(
             "DX-012: {parameters: {pairs: [x]}, reason: 甲}\nDIC-025",
             "DX-012 不能运行",
         ),
-        ("bygz/BYGZ-001.yaml", '"7001"', "[1]", "BYGZ-001"),
         ("bygz/BYGZ-001.yaml", "{change: {", "{base: nobody, change: {", "examples.fires[0]：例子不能建立"),
         ("bygz/BYGZ-001.yaml", 'prefixes: ["0"]', "prefixes: {a: 1}", "第 9 行"),
         ("bygz/BYGZ-001.yaml", "why: ", "why: 【待填】", "第 6 行 why：还没有填写"),
