@@ -51,6 +51,9 @@ class Ledger:
             for concept in concepts:
                 self._of[concept].append(line)
 
+        self.whole = _whole(facts, self.lines)
+        """Whether what is not among the lines was not charged: all have names, and they make up most of the fee."""
+
     def of(self, concept: str) -> Sequence[Line]:
         """The lines of a concept, refunds too."""
         return self._of.get(concept, ())
@@ -72,6 +75,17 @@ class Ledger:
             if line.day is not None:
                 found[line.day].append(line)
         return found
+
+
+LEAST_SHARE = 0.5
+"""Of the total fee: lines that make up less are an excerpt, from which nothing is missing."""
+
+
+def _whole(facts: Facts, lines: Sequence[Line]) -> bool:
+    if not lines or not all(line.name for line in lines):
+        return False
+    total = facts.total_fen
+    return total is None or sum(line.fen or 0 for line in lines) >= LEAST_SHARE * total
 
 
 def ledger(facts: Facts) -> Ledger:

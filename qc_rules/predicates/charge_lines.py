@@ -66,9 +66,10 @@ def anaesthesia_charge_disagrees(facts: Facts, *, local_ways: tuple[str, ...]) -
     if line is not None and not ways:
         what = f"收了“{line.name}”，手术操作却都没有填麻醉方式"
         yield Hit("feedetail", line.index, NAME, values={"what": what})
-    charged = line is not None
+    if line is not None or not ledger(facts).whole:
+        return
     for index, way in ways:
-        if not charged and way and not way.startswith(local_ways):
+        if way and not way.startswith(local_ways):
             name = facts.list.procedures[index].name or ""
             yield Hit(
                 "oprninfo", index, "anst_way", values={"what": f"“{name}”填了麻醉方式，收费明细中没有麻醉费"}
@@ -100,7 +101,7 @@ def blood_charge_disagrees(facts: Facts) -> Iterator[Hit]:
         yield Hit(
             "feedetail", line.index, NAME, values={"what": f"收了“{line.name}”，清单没有输血品种和输血量"}
         )
-    elif line is None and listed:
+    elif line is None and listed and ledger(facts).whole:
         node = "setlinfo" if stay.blood_kind or stay.blood_amount else "bldinfo"
         place = Hit(node, -1 if node == "setlinfo" else 0, "bld_cat" if stay.blood_kind else "bld_amt")
         values = {"what": "清单填了输血信息，收费明细中没有血费"}
@@ -178,10 +179,10 @@ def _belongs(facts: Facts, index: int) -> ChargedProcedure | None:
 @predicate(needs=("oprninfo",))
 def procedure_without_charge(facts: Facts) -> Iterator[Hit]:
     """A procedure is coded, and the charge lines hold neither its own item nor, for an operation, any fee."""
-    if not facts.list.charge_lines:
+    if not facts.list.charge_lines or not ledger(facts).whole:
         return
     book = ledger(facts)
-    lines = [line for line in book.lines if line.quantity > 0 and line.row.category not in GOODS]
+    lines = [line for line in _charged(book.lines) if line.row.category not in GOODS]
     operations = book.charged("operation") is not None
     unnamed = any(line.name in UNNAMED_OPERATIONS for line in lines)
     for index, code in enumerate(facts.procedure_codes):
@@ -200,22 +201,17 @@ def procedure_without_charge(facts: Facts) -> Iterator[Hit]:
 def operation_charge_without_code(facts: Facts, *, categories: tuple[str, ...]) -> Iterator[Hit]:
     """The charge of a named operation, of which no coded procedure is."""
     seen: set[str] = set()
-    book = ledger(facts)
-    for line in book.lines:
-        if line.quantity <= 0 or line.row.category not in categories or "anaesthesia" in line.concepts:
+    for line in _charged(ledger(facts).lines):
+        if line.row.category not in categories or "anaesthesia" in line.concepts:
             continue
         for one in facts.reference.charges.procedures:
             if one.id in seen or not _fits(one.words, line.name):
                 continue
-            if _net(book.lines, line.name) > 0 and not facts.procedures_starting(one.procedures):
+            if not facts.procedures_starting(one.procedures):
                 seen.add(one.id)
                 values = {"operation": one.name, "expected": "、".join(one.procedures)}
                 values["coded"] = shown_procedures(facts, range(len(facts.list.procedures))) or "没有手术操作"
                 yield Hit("feedetail", line.index, NAME, values=values)
-
-
-def _net(lines: Iterable[Line], name: str) -> float:
-    return sum(line.quantity for line in lines if line.name == name)
 
 
 @predicate(needs=LINES)
@@ -394,14 +390,25 @@ def excluded_on_one_day(facts: Facts) -> Iterator[Hit]:
 def _excluding(
     facts: Facts, first: Sequence[Line], second: Sequence[Line], pair: Exclusion
 ) -> tuple[Line, Line] | None:
+    """A line of each side that exclude each other, refunded ones left out."""
     part = facts.reference.charges.part
-    for left in first:
-        for right in second:
-            if _net(first, left.name) <= 0 or _net(second, right.name) <= 0:
-                continue
-            if not pair.same_part or part(pair.first, left.name) == part(pair.second, right.name):
-                return left, right
+    ones = {part(pair.first, line.name) if pair.same_part else "": line for line in _charged(first)}
+    for line in _charged(second):
+        found = ones.get(part(pair.second, line.name) if pair.same_part else "")
+        if found is not None:
+            return found, line
     return None
+
+
+def _charged(lines: Iterable[Line]) -> list[Line]:
+    """The first charged line of each item that was not refunded altogether."""
+    sums: dict[str, float] = defaultdict(float)
+    first: dict[str, Line] = {}
+    for line in lines:
+        sums[line.name] += line.quantity
+        if line.quantity > 0:
+            first.setdefault(line.name, line)
+    return [line for name, line in first.items() if sums[name] > 0]
 
 
 # --- when, and by whose order
@@ -425,11 +432,8 @@ def charged_before_admission(facts: Facts, *, grace_days: int) -> Iterator[Hit]:
 
 def _outside(facts: Facts, outside: Callable[[date], bool]) -> Iterator[Hit]:
     lines = [line for line in ledger(facts).lines if line.day is not None and outside(line.day)]
-    for name in dict.fromkeys(line.name for line in lines):
-        own = [line for line in lines if line.name == name]
-        if sum(line.quantity for line in own) > 0:
-            line = next(line for line in own if line.quantity > 0)
-            yield Hit("feedetail", line.index, TIME, values={"name": name})
+    for line in _charged(lines):
+        yield Hit("feedetail", line.index, TIME, values={"name": line.name})
 
 
 @predicate(needs=LINES)
@@ -475,7 +479,7 @@ def intensive_care_charge_disagrees(facts: Facts, *, tolerance_hours: int) -> It
     line, rows = ledger(facts).charged("icu_care"), facts.list.intensive_care
     if line is not None and not rows:
         yield Hit("feedetail", line.index, NAME, values={"what": f"收了“{line.name}”，清单没有重症监护信息"})
-    elif line is None and rows:
+    elif line is None and rows and ledger(facts).whole:
         yield Hit("icuinfo", 0, "", values={"what": "清单有重症监护信息，收费明细中没有重症监护费"})
     elif line is not None and facts.icu_minutes is not None:
         hours = ledger(facts).quantity("icu_care")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from qc_rules.charge_tables import Condition
 from qc_rules.facts import Facts
-from qc_rules.ledger import signs
+from qc_rules.ledger import ledger, signs
 from qc_rules.predicates import Hit, predicate
 
 COUNTING_LEVELS = frozenset({"MCC", "CC"})
@@ -14,6 +14,8 @@ COUNTING_LEVELS = frozenset({"MCC", "CC"})
 
 def _unsupported(facts: Facts) -> Iterator[tuple[int, Condition]]:
     """The western diagnoses of the table of evidence that nothing speaks for."""
+    if not ledger(facts).whole:
+        return
     tables = facts.reference.evidence
     for index in facts.western:
         code = facts.diagnosis_codes[index]
