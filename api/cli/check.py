@@ -83,6 +83,13 @@ class Totals:
         counted = {(found.rule, found.title) for found in report.findings if found.accepted is None}
         self.rules.update(counted)
 
+    def sentence(self) -> str:
+        """How many lists there were, by verdict."""
+        counts = [f"{verdict} {self.verdicts[verdict]}" for verdict in ("可上传", "需复核", "需修改")]
+        if self.unread:
+            counts.append(f"未读取 {self.unread} 行")
+        return f"共 {self.verdicts.total()} 份：{'，'.join(counts)}"
+
     @property
     def status(self) -> int:
         if self.refused:
@@ -172,7 +179,9 @@ class TableWriter:
         if not report.findings:
             console.print()
             return
-        table = Table("级别", "规则", "位置", "问题", "建议", box=None, padding=(0, 1), pad_edge=False)
+        table = Table(box=None, padding=(0, 1), pad_edge=False)
+        for name in ("级别", "规则", "位置", "问题", "建议"):
+            table.add_column(name, overflow="fold", no_wrap=name in ("级别", "规则"))
         for found in report.findings:
             note = f" {found.accepted.text}" if found.accepted else ""
             table.add_row(
@@ -191,13 +200,9 @@ class TableWriter:
 
     def close(self) -> None:
         totals = self._totals
-        lists = totals.verdicts.total()
-        if lists + totals.unread < 2:
+        if totals.verdicts.total() + totals.unread < 2:
             return
-        counts = [f"{verdict} {totals.verdicts[verdict]}" for verdict in ("可上传", "需复核", "需修改")]
-        if totals.unread:
-            counts.append(f"未读取 {totals.unread} 行")
-        self._console.print(Text(f"共 {lists} 份：{'，'.join(counts)}"))
+        self._console.print(Text(totals.sentence()))
         if totals.rules:
             table = Table("规则", "清单数", "内容", box=None, padding=(0, 1), pad_edge=False)
             for (code, title), number in sorted(totals.rules.items(), key=lambda kv: (-kv[1], kv[0]))[
@@ -245,6 +250,8 @@ def check(  # noqa: PLR0917 -- the command line gives them by name
     with _writer(form, out, sources, len(files), totals) as writer, _progress(sources, out) as progress:
         for source in sources:
             _check_file(source, check_list, writer, totals, progress)
+    if out is not None:
+        typer.echo(f"已写入 {out}；{totals.sentence()}")
     raise typer.Exit(totals.status)
 
 

@@ -98,9 +98,10 @@ class Checker:
         return found
 
     def _open_scheme(self, region: str, scheme: str, on: date | None) -> DrgScheme:
+        known = [pack.id for pack in self.store.active("drg-scheme")]
+        if scheme and scheme not in known:
+            raise PackError(f"没有 DRG 分组方案 {scheme}；可用的有：{'、'.join(known)}")
         pack: Pack = self.store.get(scheme) if scheme else self.store.pack_for("drg-scheme", region, on)
-        if pack.kind != "drg-scheme":
-            raise PackError(f"{pack.id} 不是 DRG 分组方案")
         key = (pack.id, pack.manifest.version)
         if key not in self._schemes:
             # Compiled schemes are kept beside the hospital's packs; without such a place nothing is kept.
