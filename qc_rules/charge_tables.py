@@ -251,6 +251,7 @@ class EvidenceTables:
 
     conditions: tuple[Condition, ...] = ()
     _known: dict[str, tuple[tuple[Condition, Signal], ...]] = field(default_factory=dict, repr=False)
+    _coded: dict[str, Condition | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def read(cls, pack: Pack) -> EvidenceTables:
@@ -287,12 +288,17 @@ class EvidenceTables:
 
     def of_code(self, code: str) -> Condition | None:
         """The condition that a diagnosis code belongs to: that of the longest prefix."""
+        if code in self._coded:
+            return self._coded[code]
         best: Condition | None = None
         length = 0
         for condition in self.conditions:
             for prefix in condition.diagnoses:
                 if len(prefix) > length and code.startswith(prefix):
                     best, length = condition, len(prefix)
+        if len(self._coded) >= MAX_REMEMBERED:
+            self._coded.clear()
+        self._coded[code] = best
         return best
 
     def signals(self, name: str) -> tuple[tuple[Condition, Signal], ...]:

@@ -176,10 +176,10 @@ def _belongs(facts: Facts, index: int) -> ChargedProcedure | None:
     )
 
 
-@predicate(needs=("oprninfo",))
+@predicate(needs=LINES)
 def procedure_without_charge(facts: Facts) -> Iterator[Hit]:
     """A procedure is coded, and the charge lines hold neither its own item nor, for an operation, any fee."""
-    if not facts.list.charge_lines or not ledger(facts).whole:
+    if not ledger(facts).whole:
         return
     book = ledger(facts)
     lines = [line for line in _charged(book.lines) if line.row.category not in GOODS]
