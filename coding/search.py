@@ -1,11 +1,11 @@
-"""The coder's search box: codes by prefix, by name in any word order, by alias, by pinyin initials."""
+"""The coder's search box: codes by prefix, by name in any word order, by alias, by usage, by pinyin initials."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from coding.browse import Node, browse
 from coding.names import NameTable, System
 
-Reason = Literal["exact", "code", "name", "alias", "words", "pinyin", "similar"]
+Reason = Literal["exact", "code", "name", "alias", "synonym", "words", "pinyin", "similar"]
 REASONS: Mapping[Reason, str] = {
     "exact": "名称一致",
     "code": "编码开头一致",
     "name": "名称含所输文字",
     "alias": "别名",
+    "synonym": "别称",
     "words": "含所输各词",
     "pinyin": "拼音首字母",
     "similar": "多数字相同",
@@ -34,7 +35,7 @@ _NOISE = re.compile(r"[\s,，、;；:：.。()（）\[\]【】“”\"'‘’/\-
 _CODE = re.compile(r"[A-Z]\d[\dA-Z.X+*]*|\d{2}[\d.X]*", re.IGNORECASE)
 _INITIALS = re.compile(r"[a-z]{2,}")
 _RANK: Mapping[Reason, int] = {
-    "exact": 0, "code": 1, "name": 2, "alias": 3, "words": 4, "pinyin": 5, "similar": 6,
+    "exact": 0, "code": 1, "name": 2, "alias": 3, "synonym": 4, "words": 5, "pinyin": 6, "similar": 7,
 }  # fmt: skip
 _GREY_LAST = 10
 
@@ -43,7 +44,8 @@ class Hit(msgspec.Struct, frozen=True):
     """One code that a query finds.
 
     ``matched`` is the name that matched (the title, or an alias of the edition ``edition``);
-    ``reason`` a fixed key and ``explanation`` its Chinese text. ``grey``: 灰码, not for settlement lists.
+    ``reason`` a fixed key and ``explanation`` its Chinese text. For a 别称 ``matched`` is the usage that
+    stands in the query and ``edition`` says 别称. ``grey``: 灰码, not for settlement lists.
     """
 
     code: str
@@ -57,6 +59,8 @@ class Hit(msgspec.Struct, frozen=True):
 
 
 Offer = Callable[[int, Reason, int], None]
+Found = dict[int, tuple[tuple[int, int, str], Reason, int]]
+"""Index of a code → its place in the order, why it was found, and the row of names by which."""
 
 
 def fold(text: str) -> str:
@@ -96,11 +100,42 @@ class Initials:
         return text.translate(str.maketrans(letters))
 
 
+@dataclass(frozen=True, slots=True)
+class Usages:
+    """What is said for a name without being one: 冠心病, AMI. Folded usage → (usage, folded expansions)."""
+
+    expansions: Mapping[str, tuple[str, tuple[str, ...]]]
+
+    @classmethod
+    def build(cls, system: System, rows: Iterable[Mapping[str, str]]) -> Usages:
+        """From rows ``text,expansion[,system]``; a row without a system holds for both."""
+        found: dict[str, tuple[str, dict[str, None]]] = {}
+        for row in rows:
+            key, expansion = fold(row["text"]), fold(row["expansion"])
+            if row.get("system", system) == system and len(key) >= MINIMUM_LENGTH and key != expansion:
+                found.setdefault(key, (row["text"], {}))[1][expansion] = None
+        return cls({key: (text, tuple(names)) for key, (text, names) in found.items()})
+
+    def of(self, folded: str) -> tuple[str, tuple[str, ...]] | None:
+        """The usage that ``folded`` is, and what it may stand for."""
+        return self.expansions.get(folded)
+
+    def within(self, folded: str) -> tuple[str, tuple[str, ...]] | None:
+        """The longest usage in Chinese that stands in ``folded``, and the query with it written out."""
+        inside = [key for key in self.expansions if key in folded and not key.isascii()]
+        if not inside:
+            return None
+        longest = max(inside, key=lambda key: (len(key), key))
+        text, names = self.expansions[longest]
+        return text, tuple(folded.replace(longest, name) for name in names if name not in folded)
+
+
 class SystemSearch:
     """The index of one code system; ``initials`` turns a name into pinyin initials."""
 
-    def __init__(self, table: NameTable, initials: Initials) -> None:
+    def __init__(self, table: NameTable, initials: Initials, usages: Usages | None = None) -> None:
         self.table = table
+        self.usages = usages or Usages({})
         keys = sorted((_code_key(code), index) for index, code in enumerate(table.codes))
         self._code_keys = [key for key, _ in keys]
         self._code_index = [index for _, index in keys]
@@ -122,11 +157,11 @@ class SystemSearch:
         folded = fold(text)
         if len(folded) < MINIMUM_LENGTH or limit < 1:
             return []
-        found: dict[int, tuple[tuple[int, int, str], Reason, int]] = {}
+        found: Found = {}
 
         def offer(entry: int, reason: Reason, nearness: int) -> None:
             index = self.table.owner[entry]
-            rank = _RANK[reason] + (_GREY_LAST if self.table.grey[index] else 0)
+            rank = _RANK[reason] + _grey(self.table, index)
             key = (rank, nearness, self.table.codes[index])
             if index not in found or key < found[index][0]:
                 found[index] = (key, reason, entry)
@@ -138,10 +173,46 @@ class SystemSearch:
         self._by_name(text, folded, offer)
         if len(found) < limit and _INITIALS.fullmatch(folded):
             self._by_initials(folded, offer)
+        usage = self.usages.of(folded) or (self.usages.within(folded) if not found else None)
+        said = self._by_usage(usage[1], found, limit) if usage else frozenset()
         if not found:
             self._by_similarity(folded, offer, limit)
         best = sorted(found.items(), key=lambda item: item[1][0])[:limit]
-        return [self._hit(index, reason, entry) for index, (_, reason, entry) in best]
+        return [
+            self._hit(index, reason, entry, usage[0] if usage and index in said else "")
+            for index, (_, reason, entry) in best
+        ]
+
+    def _by_usage(self, names: Sequence[str], found: Found, limit: int) -> frozenset[int]:
+        """Add what the written-out ``names`` find to ``found``; gives the codes found so.
+
+        A code whose name is the written-out one goes before those that merely hold the usage itself.
+        """
+        said = set()
+        for order, name in enumerate(names):
+            for place, (index, exact) in enumerate(self._written_out(name, limit)):
+                rank = (_RANK["exact"] if exact else _RANK["synonym"]) + _grey(self.table, index)
+                key = (rank, 2 + order * limit + place, self.table.codes[index])
+                if index not in found or key < found[index][0]:
+                    found[index] = (key, "synonym", index)
+                    said.add(index)
+        return frozenset(said)
+
+    def _written_out(self, folded: str, limit: int) -> list[tuple[int, bool]]:
+        """The codes that ``folded`` finds by name, best first, and whether the name is just that."""
+        best: dict[int, tuple[int, int, str]] = {}
+
+        def offer(entry: int, reason: Reason, nearness: int) -> None:
+            index = self.table.owner[entry]
+            key = (_RANK[reason] + _grey(self.table, index), nearness, self.table.codes[index])
+            if index not in best or key < best[index]:
+                best[index] = key
+
+        for entry in self._exact.get(folded, ()):
+            offer(entry, "exact", 0 if not self.table.edition[entry] else 1)
+        self._by_name(folded, folded, offer)
+        chosen = sorted(best, key=lambda index: best[index])[:limit]
+        return [(index, best[index][0] % _GREY_LAST == _RANK["exact"]) for index in chosen]
 
     def _by_code(self, text: str, offer: Offer, limit: int) -> None:
         key = _code_key(text)
@@ -220,8 +291,19 @@ class SystemSearch:
             if weight[entry] > 0:
                 offer(entry, "similar", order)
 
-    def _hit(self, index: int, reason: Reason, entry: int) -> Hit:
+    def _hit(self, index: int, reason: Reason, entry: int, usage: str = "") -> Hit:
         table = self.table
+        if usage:
+            return Hit(
+                table.codes[index],
+                table.titles[index],
+                reason,
+                f"{REASONS[reason]}：{usage}",
+                usage,
+                REASONS[reason],
+                table.grey[index],
+                table.kinds[index],
+            )
         edition = table.edition[entry]
         explanation = REASONS[reason] if not edition else f"{REASONS[reason]}（别名：{table.names[entry]}）"
         if reason == "alias":
@@ -236,6 +318,10 @@ class SystemSearch:
             table.grey[index],
             table.kinds[index],
         )
+
+
+def _grey(table: NameTable, index: int) -> int:
+    return _GREY_LAST if table.grey[index] else 0
 
 
 def _code_key(code: str) -> str:
@@ -262,20 +348,28 @@ def _postings(names: Sequence[str]) -> dict[str, NDArray[np.int32]]:
 class CodeSearch:
     """The search box over both code systems; each index is built when first asked for."""
 
-    def __init__(self, tables: Mapping[System, NameTable], initials: Initials) -> None:
+    def __init__(
+        self,
+        tables: Mapping[System, NameTable],
+        initials: Initials,
+        usages: Mapping[System, Usages] | None = None,
+    ) -> None:
         self.tables = tables
+        self._usages = usages or {}
         self._initials = initials
         self._built: dict[System, SystemSearch] = {}
 
     def search(self, query: str, system: System = "icd10", limit: int = 10) -> list[Hit]:
-        """The codes that ``query`` finds, best first: exact, prefix, name, alias, words, initials.
+        """The codes that ``query`` finds, best first: exact, prefix, name, alias, usage, words, initials.
 
         Grey codes come last. Shorter than two characters finds nothing. The same query always gives
         the same answer.
         """
         index = self._built.get(system)
         if index is None:
-            index = self._built[system] = SystemSearch(self.tables[system], self._initials)
+            index = self._built[system] = SystemSearch(
+                self.tables[system], self._initials, self._usages.get(system)
+            )
         return index.search(query, limit)
 
     def browse(self, system: System = "icd10", parent: str = "") -> tuple[Node, ...]:

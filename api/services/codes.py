@@ -6,8 +6,11 @@ import msgspec
 
 from coding.library import CodeLibrary, System, ancestors, normalize_code
 from coding.names import SYSTEMS, NameTable
-from coding.search import CodeSearch, Initials
+from coding.search import CodeSearch, Initials, Usages
 from models.pack import PackStore
+
+USAGE_TABLES = ("synonyms", "abbreviations", "eponyms")
+"""Of the pack of terms: what doctors write and the name that it stands for."""
 
 
 class CodeEntry(msgspec.Struct, frozen=True):
@@ -30,7 +33,9 @@ def open_search(store: PackStore, region: str = "") -> CodeSearch:
         aliases = pack.rows("aliases") if "aliases" in pack.manifest.tables else []
         tables[system] = NameTable.build(system, pack.rows("codes"), aliases)
     terms = store.pack_for("coding-terms", region)
-    return CodeSearch(tables, Initials.build(terms.rows("initials")))
+    said = [row for name in USAGE_TABLES if name in terms.manifest.tables for row in terms.rows(name)]
+    usages = {system: Usages.build(system, said) for system in SYSTEMS}
+    return CodeSearch(tables, Initials.build(terms.rows("initials")), usages)
 
 
 def find_code(library: CodeLibrary, system: System, code: str) -> CodeEntry | None:

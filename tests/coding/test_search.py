@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.services.codes import open_search
 from coding.browse import browse, chapter_of
 from coding.library import load_library
 from coding.names import SYSTEMS, NameTable, System
@@ -121,3 +123,40 @@ def test_a_code_knows_its_chapter() -> None:
 
 def test_folding_puts_width_case_and_punctuation_aside() -> None:
     assert fold("高血压 ３级（极高危）") == "高血压3级极高危"
+
+
+@lru_cache(maxsize=1)
+def served() -> CodeSearch:
+    """The box of the service, which knows what doctors say for a name."""
+    return open_search(PackStore())
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("冠心病", "I25.103"),
+        ("心梗", "I21.900"),
+        ("脑梗", "I63.900"),
+        ("慢阻肺", "J44.900"),
+        ("COPD", "J44.900"),
+        ("陈旧性心梗", "I25.200"),
+    ],
+)
+def test_what_doctors_say_for_a_name_finds_it_and_is_marked(query: str, code: str) -> None:
+    hit = served().search(query)[0]
+    assert (hit.code, hit.reason, hit.edition) == (code, "synonym", "别称")
+    assert hit.matched in query
+    assert hit.explanation == f"别称：{hit.matched}"
+
+
+def test_a_usage_takes_nothing_from_what_was_found_without_it() -> None:
+    for query in ("高血压", "gxy", "I10.x03", "肺炎", "骨折 股骨颈"):
+        assert served().search(query) == box().search(query)
+
+
+def test_a_usage_is_looked_up_within_the_time_of_a_keystroke() -> None:
+    served().search("预热")
+    for query in ("冠心病", "陈旧性心梗", "COPD", "没有这种病梗"):
+        started = time.perf_counter()
+        served().search(query, "icd10", 12)
+        assert time.perf_counter() - started < 0.05, query
