@@ -192,8 +192,8 @@ def test_unread_and_unknown_values_do_not_hinder_the_rules(checker: Checker, exa
         (f"{WHAT_IF}?payment=linyi-2022", {"diagnoses": ["A00.000"]}, "依据的分组方案是 chs-drg-1.1"),
         (COMPARE, {"diagnoses": ["A00.000"]}, "schemes"),
         (f"{COMPARE}?schemes=chs-drg-2.0", {"diagnoses": ["A00.000"]}, "schemes"),
-        (f"{COMPARE}?schemes=chs-drg-2.0,nothing", {"diagnoses": ["A00.000"]}, "没有数据包 nothing"),
-        (f"{COMPARE}?schemes=chs-drg-2.0,linyi-2022", {"diagnoses": ["A00.000"]}, "不是 DRG 分组方案"),
+        (f"{COMPARE}?schemes=chs-drg-2.0,nothing", {"diagnoses": ["A00.000"]}, "nothing；"),
+        (f"{COMPARE}?schemes=chs-drg-2.0,linyi-2022", {"diagnoses": ["A00.000"]}, "linyi-2022"),
         (f"{COMPARE}?{BOTH}&payments=x", {"diagnoses": ["A00.000"]}, "payments"),
         (f"{COMPARE}?{BOTH}", {"diagnoses": ["A00.000"] * 201}, "超过 200 个"),
     ],
@@ -279,7 +279,7 @@ def test_a_file_as_json_is_the_whole_comparison(tmp_path: Path, capsys: pytest.C
         ),
         (
             ["--schemes", "chs-drg-1.1,nothing", "--cases", "cases.csv", "--out", "o.csv"],
-            "没有数据包 nothing",
+            "nothing；",
         ),
         (
             [*BOTH_SCHEMES, *CASES_TO_OUT, "--payments", "linyi-2022,linyi-2022"],
