@@ -329,7 +329,8 @@ class Facts:
         amounts = self.charge_columns[1]
         if not amounts or None in amounts:
             return None
-        return sum([round(amount * 100) for amount in amounts if amount is not None])
+        total: int = sum([round(amount * 100) for amount in amounts if amount is not None])
+        return total
 
     @_Lazy
     def total_fen(self) -> int | None:
