@@ -17,6 +17,7 @@ from api.cli.compare import compare, explain, what_if
 from api.cli.demo import demo_app
 from api.cli.dip import dip_app, payment, payment_cases
 from api.cli.group import group
+from api.cli.month import month, month_learn
 from api.cli.packs import packs_app
 from api.cli.rules import rules_app
 from api.cli.serve import serve
@@ -41,6 +42,8 @@ app.command("what-if")(what_if)
 app.command()(compare)
 app.command()(payment)
 app.command("payment-cases")(payment_cases)
+app.command()(month)
+app.command("month-learn")(month_learn)
 app.command()(template)
 app.command()(serve)
 app.command()(suggest)

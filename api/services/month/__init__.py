@@ -1,0 +1,1 @@
+"""A month or a year of lists together: what no single list shows, with the evidence and its strength."""

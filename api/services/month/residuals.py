@@ -1,0 +1,283 @@
+"""Learns what cost and stay the coded case lets expect; lists far away are candidates for review."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import lightgbm
+import numpy as np
+import numpy.typing as npt
+
+from api.services.month.records import Record
+from api.services.month.result import Candidate, Driver, Model
+
+LEAST_LISTS = 500
+"""Fewer lists than this teach nothing that could be held against a single one."""
+FOLDS = 5
+ROUNDS = 300
+SEED = 20260101
+FAR = 3.5
+"""Robust standard deviations from the expectation that make a candidate."""
+LEAST_ALIKE = 20
+"""Lists of an ADRG in what was learned from, below which the model knows too little of it to judge."""
+OWN_SPREAD = 30
+"""Lists of an ADRG from which on its own spread counts, where it is wider than that of all."""
+MOST_DRIVERS = 3
+WORTH_NAMING = 0.05
+"""A feature that moves the expectation by less is not named."""
+NORMAL_MAD = 1.4826
+"""Median absolute deviation → standard deviation of a normal distribution."""
+PARAMETERS: dict[str, Any] = {
+    "objective": "regression",
+    "learning_rate": 0.05,
+    "num_leaves": 31,
+    "min_data_in_leaf": 20,
+    "cat_smooth": 10,
+    "min_data_per_group": 10,
+    "feature_fraction": 0.9,
+    "lambda_l2": 1.0,
+    "seed": SEED,
+    "deterministic": True,
+    "force_row_wise": True,
+    # One thread adds up in one order on every machine.
+    "num_threads": 1,
+    "verbosity": -1,
+}
+
+Target = Literal["费用", "住院日"]
+Matrix = npt.NDArray[np.float64]
+
+FEATURES: tuple[tuple[str, Callable[[Record], float | None]], ...] = (
+    ("年龄（岁）", lambda one: one.age),
+    ("性别", lambda one: {"1": 1.0, "2": 2.0}.get(one.sex)),
+    ("MCC 个数", lambda one: one.mcc),
+    ("CC 个数", lambda one: one.cc),
+    ("诊断个数", lambda one: one.diagnoses),
+    ("手术操作个数", lambda one: one.procedures),
+    ("重症监护时长（小时）", lambda one: one.intensive_minutes / 60),
+    ("呼吸机时长（小时）", lambda one: one.ventilation_minutes / 60),
+    ("入院途径", lambda one: float(one.admission_way) if one.admission_way in ("1", "2", "3", "9") else None),
+    ("死亡离院", lambda one: float(one.discharge_way == "5")),
+    ("病组公布的均次费用（元）", lambda one: None if one.average_fee is None else one.average_fee / 100),
+    ("病组权重", lambda one: one.value.weight),
+)
+GROUPS = ("ADRG", "主要诊断类目")
+"""Two further features that are names, not numbers; they stand behind the numbers."""
+TARGETS: tuple[tuple[Target, Callable[[Record], float | None]], ...] = (
+    ("费用", lambda one: one.cost / 100 if one.cost else None),
+    ("住院日", lambda one: None if one.stay is None or one.stay < 0 else float(max(one.stay, 1))),
+)
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Candidates of both targets, how the models did, and what to say where there is none."""
+
+    candidates: tuple[Candidate, ...]
+    models: tuple[Model, ...]
+    notes: tuple[str, ...]
+
+
+def review_candidates(month: Sequence[Record], past: Sequence[Record], files: Sequence[str]) -> Residuals:
+    """Lists of the month whose cost or stay is far from the expectation, the farthest first.
+
+    Learned from the past when it has 500 lists, else from the month itself by cross-fitting: each list
+    is judged by a model that has not seen it.
+    """
+    candidates: list[Candidate] = []
+    models = []
+    notes = []
+    for target, value_of in TARGETS:
+        rows = [one for one in month if one.grouped and value_of(one)]
+        known = [one for one in past if one.grouped and value_of(one)]
+        if max(len(rows), len(known)) < LEAST_LISTS or not rows:
+            notes.append(
+                f"已分组且有{target}的清单不足 {LEAST_LISTS} 份（本期 {len(rows)} 份，过去 {len(known)} 份），"
+                f"没有建立{target}的期望模型，不提示残差候选"
+            )
+            continue
+        source = known if len(known) >= LEAST_LISTS else rows
+        found = _expect(rows, source, value_of)
+        chosen = _far(rows, found, target, value_of, files)
+        rare = len(rows) - int(found.judged.sum())
+        if rare:
+            notes.append(f"{rare} 份清单的 ADRG 在学习数据中不足 {LEAST_ALIKE} 份，没有评判其{target}的残差")
+        models.append(
+            Model(
+                target=target,
+                learned_from=found.learned_from,
+                explained=round(found.explained, 3),
+                typical_error=round(math.exp(found.scale) - 1, 3),
+                candidates=len(chosen),
+            )
+        )
+        candidates += chosen
+    return Residuals(tuple(candidates), tuple(models), tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """By row: logarithm expected, residual, spread that counts for it, and the parts of the expectation."""
+
+    logs: Matrix
+    residuals: Matrix
+    spreads: Matrix
+    contributions: Matrix
+    judged: npt.NDArray[np.bool_]
+    scale: float
+    explained: float
+    learned_from: int
+
+
+def _expect(
+    rows: Sequence[Record], source: Sequence[Record], value_of: Callable[[Record], float | None]
+) -> _Expected:
+    """The expectation of each row, learned from ``source``; from the rows themselves by cross-fitting."""
+    books = [sorted({name(one) for one in source}) for name in (_adrg, _category)]
+    places = [{name: at for at, name in enumerate(book)} for book in books]
+    learned, targets = _matrix(source, places), _logs(source, value_of)
+    actual = _logs(rows, value_of)
+    width = learned.shape[1]
+    contributions = np.zeros((len(rows), width + 1))
+    if source is not rows:
+        contributions[:] = _train(learned, targets).predict(_matrix(rows, places), pred_contrib=True)
+    else:
+        fold = np.arange(len(rows)) % FOLDS
+        for number in range(FOLDS):
+            model = _train(learned[fold != number], targets[fold != number])
+            contributions[fold == number] = model.predict(learned[fold == number], pred_contrib=True)
+    expected = contributions.sum(axis=1)
+    residuals = actual - expected
+    residuals = residuals - np.median(residuals)
+    scale = _spread(residuals)
+    variance = float(np.var(actual))
+    alike = Counter(one.adrg for one in source)
+    return _Expected(
+        logs=actual - residuals,
+        residuals=residuals,
+        spreads=_spreads(rows, residuals, scale),
+        contributions=contributions,
+        judged=np.array([alike[one.adrg] >= LEAST_ALIKE for one in rows]),
+        scale=scale,
+        explained=1 - float(np.var(residuals)) / variance if variance else 0.0,
+        learned_from=len(source),
+    )
+
+
+def _adrg(record: Record) -> str:
+    return record.adrg
+
+
+def _category(record: Record) -> str:
+    return record.category
+
+
+def _matrix(rows: Sequence[Record], places: Sequence[dict[str, int]]) -> Matrix:
+    found = np.full((len(rows), len(FEATURES) + len(places)), np.nan)
+    for at, record in enumerate(rows):
+        for column, (_, value_of) in enumerate(FEATURES):
+            value = value_of(record)
+            if value is not None:
+                found[at, column] = value
+        for column, (place, name) in enumerate(zip(places, (_adrg, _category), strict=True), len(FEATURES)):
+            # A group that the model has not met is unknown to it.
+            found[at, column] = place.get(name(record), np.nan)
+    return found
+
+
+def _logs(rows: Sequence[Record], value_of: Callable[[Record], float | None]) -> Matrix:
+    return np.array([math.log(value_of(one) or 1.0) for one in rows])
+
+
+def _train(features: Matrix, targets: Matrix) -> Any:
+    names = [len(FEATURES) + number for number in range(len(GROUPS))]
+    data = lightgbm.Dataset(features, targets, categorical_feature=names, free_raw_data=True)
+    return lightgbm.train(PARAMETERS, data, num_boost_round=ROUNDS)
+
+
+def _spread(values: Matrix) -> float:
+    """Robust standard deviation, never 0."""
+    middle = np.median(values)
+    return max(float(np.median(np.abs(values - middle))) * NORMAL_MAD, 1e-6)
+
+
+def _spreads(rows: Sequence[Record], residuals: Matrix, scale: float) -> Matrix:
+    places = defaultdict(list)
+    for at, record in enumerate(rows):
+        places[record.adrg].append(at)
+    found = np.full(len(rows), scale)
+    for of_group in places.values():
+        if len(of_group) >= OWN_SPREAD:
+            found[of_group] = max(scale, _spread(residuals[of_group]))
+    return found
+
+
+def _far(
+    rows: Sequence[Record],
+    expected: _Expected,
+    target: Target,
+    value_of: Callable[[Record], float | None],
+    files: Sequence[str],
+) -> list[Candidate]:
+    deviations = expected.residuals / expected.spreads
+    far = [int(at) for at in np.flatnonzero((np.abs(deviations) >= FAR) & expected.judged)]
+    far.sort(key=lambda at: (-abs(deviations[at]), at))
+    found = []
+    for at in far:
+        record = rows[at]
+        actual = value_of(record) or 0.0
+        ratio = math.exp(expected.residuals[at])
+        drivers = _drivers(record, expected.contributions[at], low=ratio < 1)
+        found.append(
+            Candidate(
+                list_id=record.list_id,
+                file=files[record.file],
+                line=record.line,
+                target=target,
+                department=record.department,
+                doctor=record.doctor,
+                drg=record.drg,
+                actual=round(actual, 2),
+                expected=round(math.exp(expected.logs[at]), 2),
+                ratio=round(ratio, 3),
+                deviations=round(float(deviations[at]), 2),
+                drivers=drivers,
+                text=_text(target, ratio, drivers),
+            )
+        )
+    return found
+
+
+def _drivers(record: Record, contributions: Matrix, *, low: bool) -> tuple[Driver, ...]:
+    """What raised the expectation of a list that stayed below it, or lowered that of one above it."""
+    names = [*(name for name, _ in FEATURES), *GROUPS]
+    values = [*(value_of(record) for _, value_of in FEATURES), record.adrg, record.category]
+    parts = contributions[:-1]
+    order = np.argsort(-parts if low else parts, kind="stable")[:MOST_DRIVERS]
+    found = []
+    for at in order:
+        factor = math.exp(parts[at])
+        if (factor - 1 if low else 1 - factor) >= WORTH_NAMING:
+            value = values[at]
+            text = "未填" if value is None else f"{value:g}" if isinstance(value, float | int) else value
+            found.append(Driver(names[at], text, round(factor, 3)))
+    return tuple(found)
+
+
+def _text(target: Target, ratio: float, drivers: Sequence[Driver]) -> str:
+    moved = "、".join(f"{one.feature} {one.value}（×{one.factor:.2f}）" for one in drivers)
+    if ratio < 1:
+        why = f"；期望较高主要因为 {moved}" if moved else ""
+        return (
+            f"{target}是编码所示病情期望的 {ratio:.2f} 倍{why}。可能是编码重于实际，"
+            "也可能是病情轻、提前出院或费用未计全，请对照病历"
+        )
+    why = f"；期望较低主要因为 {moved}" if moved else ""
+    return (
+        f"{target}是编码所示病情期望的 {ratio:.2f} 倍{why}。可能有诊断或手术漏编，"
+        "也可能是并发症、材料贵或收费有误，请对照病历"
+    )
