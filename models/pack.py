@@ -88,6 +88,24 @@ class Manifest(BaseModel):
     tables: Mapping[str, TableManifest]
 
 
+_REASONS = {
+    "missing": "缺少 {place}",
+    "extra_forbidden": "没有 {place} 这一项，请检查拼写",
+    "string_type": "{place} 应为文本，请加引号",
+    "string_too_short": "{place} 不能为空",
+    "string_pattern_mismatch": "{place} 的格式不符合要求",
+    "date_type": "{place} 应为日期，如 2026-01-01",
+    "date_parsing": "{place} 应为日期，如 2026-01-01",
+    "date_from_datetime_parsing": "{place} 应为日期，如 2026-01-01",
+    "less_than_equal": "{place} 太大：数据包由更新的程序写成，请升级本程序",
+}
+
+
+def _reason(kind: str, place: str) -> str:
+    """A fault of a manifest by pydantic's type of it."""
+    return _REASONS.get(kind, "{place} 不符合要求").format(place=place)
+
+
 class PackRef(msgspec.Struct, frozen=True):
     """The name a result gives to a pack that it used; ``sha256`` is the hash of the manifest."""
 
@@ -126,7 +144,7 @@ class Pack:
         except ValidationError as error:
             raise PackError(
                 *(
-                    f"{path}：{'.'.join(str(part) for part in fault['loc'])} 不符合要求（{fault['msg']}）"
+                    f"{path}：{_reason(fault['type'], '.'.join(map(str, fault['loc'])))}"
                     for fault in error.errors()
                 )
             ) from error

@@ -13,7 +13,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from api.services.packs import KINDS, ImportRefusedError, compare, install, prepare, switch_to
+from api.services.packs import (
+    KINDS,
+    ImportRefusedError,
+    compare,
+    every_pack,
+    in_use,
+    install,
+    prepare,
+    switch_to,
+)
 from api.settings import SettingsError, load_settings
 from models.pack import Pack, PackError, PackStore
 from models.pack_diff import TableDiff
@@ -65,16 +74,17 @@ def list_packs(home: HomeOption = None) -> None:
     """列出已安装的数据包。"""
     with _faults_to_stderr():
         store = _store(home)
-        ids = [pack.id for pack in store.all()]
+        packs = every_pack(store)
+        ids = [pack.id for pack in packs]
         table = Table(box=None)
         # The id is what the other commands take: a narrow screen must not cut it short.
         table.add_column("编号", min_width=max(map(len, ids), default=0))
         for title in ("版本", "种类", "名称", "地区", "适用出院日期"):
             table.add_column(title, overflow="fold")
         table.add_column("状态", no_wrap=True)
-        for pack in store.all():
+        for pack in packs:
             m = pack.manifest
-            state = "使用中" if store.is_active(pack) else "未启用"
+            state = "使用中" if in_use(store, pack) else "未启用"
             table.add_row(m.id, m.version, m.kind, escape(m.name), m.region or "全国", _period(pack), state)
         out.print(table)
         for broken in store.broken:
@@ -98,13 +108,13 @@ def show(
     """显示一个数据包的来源、适用范围和数据表。"""
     with _faults_to_stderr():
         store = _store(home)
-        pack = store.get(pack_id, version)
+        pack = _pack_shown(store, pack_id, version)
         m = pack.manifest
         lines = {
             "编号": m.id,
             "名称": m.name,
             "种类": m.kind,
-            "版本": m.version + ("（使用中）" if store.is_active(pack) else "（未启用）"),
+            "版本": m.version + ("（使用中）" if in_use(store, pack) else "（未启用）"),
             "发布机构": m.publisher,
             "文件": m.document,
             "地区": m.region or "全国",
@@ -119,6 +129,14 @@ def show(
                 out.print(f"{label}：{escape(value)}")
         for name, entry in m.tables.items():
             out.print(f"  {name}：{entry.rows} 行，列 {'、'.join(pack.columns(name))}，sha256 {entry.sha256}")
+
+
+def _pack_shown(store: PackStore, pack_id: str, version: str | None) -> Pack:
+    if not store.versions(pack_id):
+        for pack in every_pack(store):
+            if pack.id == pack_id and version in (None, pack.manifest.version):
+                return pack
+    return store.get(pack_id, version)
 
 
 @packs_app.command("import")

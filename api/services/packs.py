@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from models.pack import MANIFEST_NAME, Manifest, Pack, PackError, PackStore, wri
 from models.pack_diff import Rows, TableDiff, diff_tables, pack_tables
 from models.pack_import import Draft, Fault, KindSpec, read_draft
 from qc_rules.lint import open_pack
-from qc_rules.packs import rule_files
+from qc_rules.packs import national_pack, rule_files
 
 RULES = KindSpec("rules", "质控规则", (), lambda _draft, _store: None)
 """Rules are YAML files, not tables: their check is that of ``qingdan rules lint``."""
@@ -75,9 +76,12 @@ def prepare(
     A ``source`` that is a pack itself gives the fields that are not given. Raises ImportRefusedError with
     all faults of all tables, PackError when the manifest itself is impossible.
     """
+    if not source.exists():
+        raise PackError(f"{source}：没有这个文件夹或文件，请核对路径")
     if fields.get("kind") == RULES.kind:
         open_pack(source)  # names line and key of what is wrong in the manifest
-    given = {**_fields_of(source), **{key: value for key, value in fields.items() if value not in (None, "")}}
+    named = {key: value for key, value in fields.items() if value not in (None, "")}
+    given = {**_fields_of(source, named), **named}
     kind = str(given.get("kind", ""))
     spec = KINDS.get(kind)
     if spec is None:
@@ -137,15 +141,35 @@ def _without_tables(manifest: Manifest) -> dict[str, object]:
     return manifest.model_dump(exclude={"tables"}, exclude_defaults=True)
 
 
-def _fields_of(source: Path) -> dict[str, object]:
-    """The manifest fields of a folder that is a pack already. Raises PackError when it is damaged."""
+def _fields_of(source: Path, named: Mapping[str, object]) -> dict[str, object]:
+    """The manifest fields of a folder that is a pack already, or of a manifest that ``named`` completes.
+
+    Raises PackError when it is damaged.
+    """
     if not (source / MANIFEST_NAME).is_file():
         return {}
-    pack = Pack.load(source)
+    try:
+        pack = Pack.load(source)
+    except PackError:
+        completed = _completed(source / MANIFEST_NAME, named)
+        if completed is None:
+            raise
+        return completed
     faults = pack.verify()
     if faults:
         raise PackError(*faults)
     return _without_tables(pack.manifest)
+
+
+def _completed(path: Path, named: Mapping[str, object]) -> dict[str, object] | None:
+    """What a manifest without tables says, once ``named`` is added; None when that is no manifest either."""
+    try:
+        found: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
+        if found.get("tables"):
+            return None
+        return _without_tables(Manifest.model_validate({**found, **named, "tables": {}}))
+    except (OSError, ValueError):
+        return None
 
 
 def _check_fields(fields: Mapping[str, object]) -> Manifest:
@@ -175,7 +199,8 @@ def _field_fault(field: str, fields: Mapping[str, object]) -> str:
     meaning = _MEANINGS.get(field, "见数据包说明")
     value = fields.get(field)
     if value is None:
-        return f"缺少 {field}（{meaning}）"
+        option = {"effective_from": "from", "effective_to": "to"}.get(field, field)
+        return f"缺少 {field}（{meaning}），请用 --{option} 写明"
     # A command line in another encoding leaves characters that cannot be printed as they are.
     shown = str(value).encode(errors="backslashreplace").decode()
     return f"{field} “{shown}”不符合要求，应为{meaning}"
@@ -228,6 +253,21 @@ def switch_to(store: PackStore, pack_id: str, version: str) -> Pack:
         if faults:
             raise PackError(*faults)
     return store.activate(pack_id, version)
+
+
+def every_pack(store: PackStore) -> list[Pack]:
+    """Every installed pack, with the national rules, which come inside the program."""
+    installed = store.all()
+    national = national_pack()
+    return [*installed, *([] if any(pack.id == national.id for pack in installed) else [national])]
+
+
+def in_use(store: PackStore, pack: Pack) -> bool:
+    """Whether an installed pack, or the national rules of the program, is in use."""
+    own = national_pack()
+    if pack.folder != own.folder:
+        return store.is_active(pack)
+    return all(other.id != own.id for other in store.active("rules"))
 
 
 def compare(store: PackStore, pack_id: str, before: str | None, after: str | None) -> tuple[TableDiff, ...]:

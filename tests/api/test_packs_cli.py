@@ -171,3 +171,37 @@ def test_the_page_on_packs_names_every_kind_table_and_column() -> None:
             assert f"`{table.name}.csv`" in page
             for column in table.column_names:
                 assert f"`{column}`" in page, (spec.kind, table.name, column)
+
+
+def test_a_folder_that_is_not_there_is_said(home: Path) -> None:
+    result = packs(home, "import", home / "nowhere", *FIELDS, "--version=1")
+    assert result.exit_code == 1
+    assert "没有这个文件夹" in result.stderr
+
+
+def test_what_is_missing_names_its_option(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "scheme").mkdir()
+    result = packs(home, "import", tmp_path / "scheme", "--kind=drg-scheme", "--id=my-city")
+    assert result.exit_code == 1
+    for option in ("--name", "--publisher", "--document", "--version"):
+        assert option in result.stderr
+
+
+def test_options_complete_a_manifest(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "weights.csv").write_text(WEIGHTS, encoding="utf-8")
+    (folder / MANIFEST_NAME).write_text('name = "某市"\n', encoding="utf-8")
+    refused = packs(home, "import", folder, "--id=city-2025")
+    assert "缺少 publisher" in refused.stderr
+    assert "required" not in refused.stderr
+    result = packs(home, "import", folder, *FIELDS, "--version=1")
+    assert result.exit_code == 0, result.stderr
+    assert "已导入 city-2025 1" in result.stdout
+
+
+def test_the_national_rules_are_listed_and_shown(home: Path) -> None:
+    listed = packs(home, "list").stdout
+    assert "qc-rules-national" in listed
+    assert "使用中" in next(line for line in listed.splitlines() if "qc-rules-national" in line)
+    assert "种类：rules" in packs(home, "show", "qc-rules-national").stdout
