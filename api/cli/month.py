@@ -169,7 +169,7 @@ def _print(report: MonthReport, folder: Path) -> None:
     console.print(
         Text(
             f"清单 {summary.lists} 份（未读取 {summary.unread} 行），入组 {summary.grouped} 份，"
-            f"出院 {summary.discharged_from} 至 {summary.discharged_to}，MCC/CC 率 "
+            f"出院日期 {summary.period}，MCC/CC 率 "
             f"{'—' if share is None else f'{share:.1%}'}；过去 {summary.past_lists} 份"
         )
     )

@@ -293,6 +293,13 @@ def test_a_placeholder_names_nobody(tmp_path: Path) -> None:
     assert any("没有可用的医保编号" in note for note in report.notes)
 
 
+def test_a_stay_that_ends_before_it_begins_is_left_out_and_counted(tmp_path: Path) -> None:
+    first, second = stays(adult(), adm_time="2026-10-09 09:00:00", dscg_time="2026-10-02 10:00:00")
+    report = one_study(tmp_path, [first, second])
+    assert rules_of(report) == []
+    assert any("出院早于入院" in note for note in report.notes)
+
+
 def test_the_report_holds_no_identity() -> None:
     text = msgspec.json.encode(report_of("planted")).decode()
     for body in made(MONTH, 10, 1200)[:300]:

@@ -55,7 +55,7 @@ class Skipped:
                 "对再住院属于计划内（31 天内再住院计划标志为“有”，或透析、放化疗等分次治疗），未列出",
             ),
             (self.no_person, "份清单没有可用的医保编号、证件号码或人员编号，没有参加跨清单比对"),
-            (self.no_times, "份清单没有入院或出院时间，没有参加跨清单比对"),
+            (self.no_times, "份清单没有入院、出院时间或出院早于入院，没有参加跨清单比对"),
             (self.placeholders, f"个号码各对应 {MOST_STAYS} 份以上清单，视为占位号码，没有比对"),
             (self.repeated, "份清单同时在本期和过去的文件里，没有当作重复上传；请核对 --reference"),
         )
@@ -103,7 +103,7 @@ def _pairs(records: Sequence[Record], skipped: Skipped) -> Iterator[tuple[Record
     for at, record in enumerate(records):
         if not any(record.people):
             skipped.no_person += 1
-        elif record.admitted is None or record.discharged is None:
+        elif record.admitted is None or record.discharged is None or record.discharged < record.admitted:
             skipped.no_times += 1
         else:
             for kind, identifier in enumerate(record.people):

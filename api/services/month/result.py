@@ -172,6 +172,11 @@ class Summary(msgspec.Struct, frozen=True):
     cross_findings: int
     reviews: int
 
+    @property
+    def period(self) -> str:
+        """First and last day of discharge as people read them."""
+        return f"{self.discharged_from} 至 {self.discharged_to}" if self.discharged_from else "未知"
+
 
 class MonthReport(msgspec.Struct, frozen=True):
     """Everything that a month says; the same input gives the same bytes."""

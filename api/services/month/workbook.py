@@ -97,7 +97,7 @@ def _overview(report: MonthReport) -> list[Sequence[Cell]]:
         ("过去的清单份数", summary.past_lists),
         ("过去未读取的行数", summary.past_unread),
         ("入组份数", summary.grouped),
-        ("出院日期", f"{summary.discharged_from} 至 {summary.discharged_to}"),
+        ("出院日期", summary.period),
         ("医疗费总额（元）", summary.total_fee),
         ("MCC/CC 率", share),
     ]
