@@ -84,7 +84,7 @@ EXAMPLE_LIST: Mapping[str, Mapping[str, Any] | Sequence[Mapping[str, Any]]] = {
             "maindiag_flag": "1",
         },
         {
-            "diag_type": "1",
+            "diag_type": "2",
             "diag_code": "I10.x00x002",
             "diag_name": "高血压",
             "adm_cond_type": "1",

@@ -35,8 +35,12 @@ REASONS: Mapping[str, str] = {
 }
 """The keys of ``GroupResult.reason`` and what they say."""
 
-_OTHER_AGES = ((0.0, 7.0), (0.0, 100.0), (30.0, 30.0 * 365))
-"""A newborn, an infant and an adult (years, days): would the principal diagnosis be grouped for one of them?"""
+_OTHER_AGES = (
+    (0.0, 7.0, "新生儿（出生 28 天以内）"),
+    (0.0, 100.0, "出生超过 28 天的"),
+    (30.0, 30.0 * 365, "年满 1 岁的"),
+)
+"""A newborn, an infant and an adult (years, days, in words): would the principal diagnosis be grouped for one?"""
 
 
 def compile_scheme(
@@ -149,7 +153,7 @@ class DrgScheme:
                 f"主要诊断 {case.principal} 进入 {entered}，主要手术操作 {case.main} "
                 f"不符合该 MDC 任何 ADRG 的规则，归入歧义组 {adrg.code}；请核对主要诊断与主要手术操作是否对应"
             )
-        return f"进入 {entered}，符合歧义组 {adrg.code} 的规则（{adrg.condition}）；请核对主要诊断与年龄"
+        return f"进入 {entered}，符合歧义组 {adrg.code} 的规则；请核对主要诊断与年龄"
 
     def _why_not_grouped(self, preparation: Preparation) -> tuple[str, str]:
         case = preparation.case
@@ -189,12 +193,12 @@ class DrgScheme:
                     "sex_conflict",
                     f"{name} 属于 MDC {mdc.code} {mdc.name}，只用于{word}性，而清单性别为{given}；请核对性别与主要诊断",
                 )
-        for age, days in _OTHER_AGES:
+        for age, days, whom in _OTHER_AGES:
             for mdc in self._mdcs_entered(msgspec.structs.replace(case, age=age, age_days=days)):
                 if self._named_by(mdc, case.principal):
                     return (
                         "age_conflict",
-                        f"{name} 属于 MDC {mdc.code} {mdc.name}，其规则（{mdc.condition}）与年龄"
+                        f"{name} 属于 MDC {mdc.code} {mdc.name}，规则只收{whom}病例，与年龄"
                         f"{age_text(case)}不符；请核对年龄与主要诊断",
                     )
         return None

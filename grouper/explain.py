@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from grouper.drg import DrgScheme
+from grouper.drg import DrgScheme, age_text
 from grouper.formula import (
     COMPLICATION_SETS,
     DIAGNOSES,
@@ -202,6 +202,8 @@ class _Walk:
                     f"规则要求{_SIGNS[sign]} {number:g} 个"
                 )
             case Comparison(variable=variable, comparison=sign, number=number):
+                if variable == "XSRTL":  # days say nothing to a reader when the patient is a year old or more
+                    return f"年龄{age_text(self.case)}，规则要求出生{_SIGNS[sign]} {number:g} 天"
                 quantity = self.case.number(variable)
                 given = "未知" if math.isnan(quantity) else f"为 {quantity:g}"
                 return f"{VARIABLE_NAMES[variable]}{given}，规则要求{_SIGNS[sign]} {number:g}"

@@ -206,6 +206,10 @@ def decode_payload(payload: object) -> Received:
 
 def _parse(content: bytes) -> object:
     text = content.removeprefix(b"\xef\xbb\xbf")
+    if not text.strip():
+        raise DecodeError("报文是空的")
+    if text.startswith(_UTF_16_MARKS) or text[1:2] == b"\0":
+        raise DecodeError("不是 UTF-8 编码（看起来是 UTF-16）；请另存为 UTF-8 后再送")
     try:
         return _decode_any(text)
     except msgspec.ValidationError:
@@ -222,9 +226,39 @@ def _parse(content: bytes) -> object:
     except UnicodeDecodeError as error:
         raise DecodeError(f"不是 UTF-8 编码（第 {error.start + 1} 字节）") from error
     except msgspec.DecodeError as error:
-        where = re.search(r"byte (\d+)", str(error))
-        place = f"（第 {int(where[1]) + 1} 字节附近）" if where else ""
-        raise DecodeError(f"不是有效的 JSON{place}：{error}") from error
+        raise DecodeError(f"不是有效的 JSON：{json_fault(error)}") from error
+
+
+_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_JSON_FAULTS = (
+    ("truncated", "内容不完整，缺少后面的部分"),
+    ("trailing characters", "后面还有多余的内容"),
+    ("object keys must be strings", "对象的键应为加半角双引号的文本"),
+    ("trailing comma", "最后一项后面多了逗号"),
+    ("expected ':'", "键后面应为半角冒号"),
+    ("expected ',' or ']'", "应为半角逗号或 ]"),
+    ("expected ',' or '}'", "应为半角逗号或 }"),
+    ("escape", "文本中有无效的转义（\\ 后面的字符）"),
+    ("surrogate", "文本中有无效的转义（\\u 后面的字符）"),
+    ("control character", "文本中有未转义的控制字符（如换行）"),
+    ("number", "数字的写法无效"),
+    ("invalid character", "有不该出现的字符（引号、逗号、冒号要用半角）"),
+    ("utf-8", "不是 UTF-8 编码"),
+    ("Expected", "类型不符"),
+)
+"""What msgspec says, and the same in Chinese; the first that fits."""
+
+
+def json_fault(error: Exception) -> str:
+    """Why msgspec could not read JSON, in Chinese, with the place once."""
+    if isinstance(error, RecursionError):
+        return "嵌套过深"
+    if isinstance(error, UnicodeDecodeError):
+        return f"第 {error.start + 1} 字节不是 UTF-8 编码"
+    said = str(error)
+    reason = next((chinese for english, chinese in _JSON_FAULTS if english in said), "写法有误")
+    where = re.search(r"byte (\d+)", said)
+    return f"第 {int(where[1]) + 1} 字节附近，{reason}" if where else reason
 
 
 def _infno(content: bytes) -> str:
@@ -383,7 +417,7 @@ def _read_moment(value: object, with_time: bool) -> _Read:
             int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(seconds or 0)
         )
     except ValueError:
-        return None, f"日期或时间不存在，应为真实的 {form}"
+        return None, "日历上没有这一天或这一时刻"
     official = first == second == "-" and len(month) == len(day) == 2 and not zone
     if not with_time:
         return moment.date(), "" if official else f"格式应为 {form}"

@@ -44,6 +44,36 @@ FAMILIES: Mapping[str, str] = {
 }
 """The families in the order of the catalogue, with their Chinese names."""
 
+SOURCES: Mapping[str, str] = {
+    "医保办发〔2020〕20号、〔2021〕34号 填写规范": "国家医保局印发的医疗保障基金结算清单填写规范",
+    "医保信息平台接口规范4101、4101A": "国家医保信息平台上传结算清单的接口规范，条目为节点和字段名",
+    "收费明细接口 2301": "国家医保信息平台上传住院费用明细的接口规范",
+    "结算清单字典说明": "接口规范所附的代码表（值域）说明",
+    "上传平台校验提示": "医保信息平台退回清单时给出的提示",
+    "卫医政发〔2011〕84号、国卫办医发〔2016〕24号": "住院病案首页的填写说明和数据填写质量规范，结算清单取自首页的项目据此填写",
+    "中医住院病案首页质控考核细则（2017版）": "中医病案首页的质控考核办法",
+    "HQMS 逻辑校验（HQMS病案首页逻辑校验）": "医院质量监测系统（HQMS）收病案首页时的逻辑校验，error2 等是其中的编号",
+    "国家医保局两库": "国家医保局发布的基金监管规则库、知识库",
+    "国家医保局飞行检查常见问题": "国家医保局历次飞行检查公布的违规情形",
+    "地方结算清单质控规则库": "统筹区医保部门使用的清单质控规则，在当地是官方规则，别处供参考；2134 等是其中的编号",
+    "医院病案首页质控规则": "医院在用的病案首页质控软件的规则，1376、rule101 等是其中的编号",
+    "医院审核规则目录": "医院在用的清单审核规则的目录，A02 等是其中的编号",
+    "病历质控引擎规则": "医院在用的病历内涵质控软件的规则",
+    "编码助手规则集、编码助手规则": "医院在用的编码辅助软件的规则，R002 等是其中的编号",
+    "分组器产品提示信息": "在用分组器不能入组或入歧义组时给出的提示",
+    "ICD-10 第二卷": "世界卫生组织 ICD-10 的编码指导手册",
+    "编码惯例、编码与填报惯例": "编码员和填报人员普遍遵循的做法，没有成文的规定",
+}
+"""What each source is that the rules name, in the words of the rule files."""
+
+TRUST: Mapping[str, str] = {
+    "官方依据": "国家或主管部门的文件、接口规范、平台校验",
+    "地方官方": "只有统筹区的官方规则为据，其他地区供参考",
+    "在用规则": "医院或软件实际在用的规则",
+    "编码惯例": "没有成文规定的做法，只作提醒",
+}
+"""What the words after a basis mean."""
+
 STATUS_LABELS = {"stable": "运行", "preview": "试行", "off": "不运行"}
 
 
@@ -99,6 +129,7 @@ def _index(families: Mapping[str, Sequence[Rule]]) -> Iterator[str]:
     for family, members in families.items():
         name = FAMILIES.get(family, family)
         yield f"| [{family}]({family}.md) | {name} | {len(members)} | {sum(r.status == 'off' for r in members)} |"
+    yield from _sources()
     for family, members in families.items():
         yield ""
         yield f"## {family} {FAMILIES.get(family, '')}".rstrip()
@@ -108,6 +139,26 @@ def _index(families: Mapping[str, Sequence[Rule]]) -> Iterator[str]:
         for rule in members:
             cells = (_link(rule), rule.name, _severity(rule), rule.basis.text, STATUS_LABELS[rule.status])
             yield f"| {' | '.join(_cell(cell) for cell in cells)} |"
+
+
+def _sources() -> Iterator[str]:
+    yield ""
+    yield "## 依据来源"
+    yield ""
+    yield (
+        "每条规则的依据由来源、来源中的条目号和可信程度组成。条目号（如 error2、rule101、1376、2134、R002）"
+        "是该来源自己的编号。“（依据待核对原文）”表示内容有据，但还没有对照文件原文逐字核对。"
+    )
+    yield ""
+    yield "| 来源 | 是什么 |"
+    yield "|---|---|"
+    for source, meaning in SOURCES.items():
+        yield f"| {source} | {meaning} |"
+    yield ""
+    yield "| 可信程度 | 含义 |"
+    yield "|---|---|"
+    for label, meaning in TRUST.items():
+        yield f"| {label} | {meaning} |"
 
 
 def _link(rule: Rule) -> str:

@@ -47,6 +47,10 @@ CONFIDENCE_LABELS: Mapping[Confidence, str] = {
     "convention": "编码惯例",
 }
 
+LOCAL = frozenset({"地方结算清单质控规则库"})
+"""Documents that are official in their own region only."""
+UNOFFICIAL = frozenset({"医院病案首页质控规则", "医院审核规则目录", "编码与填报惯例", "编码惯例"})
+
 RULE_CODE = r"^[A-Z]{2,5}-[0-9]{3}$"
 Text = Annotated[StrictStr, Field(min_length=1)]
 Value = StrictBool | StrictInt | StrictFloat | StrictStr | tuple[StrictStr, ...]
@@ -64,10 +68,18 @@ class Basis(_Strict):
     confidence: Confidence
 
     @property
+    def label(self) -> str:
+        """How far it can be trusted, in Chinese; what only a local library calls official is said to be local."""
+        documents = set(self.document.split("；"))
+        if self.confidence == "official" and documents & LOCAL and documents <= LOCAL | UNOFFICIAL:
+            return "地方官方"
+        return CONFIDENCE_LABELS[self.confidence]
+
+    @property
     def text(self) -> str:
-        """As a finding prints it: document, clause, confidence."""
+        """As a finding prints it: document, clause, confidence, unless the document is itself called so."""
         place = f"{self.document} {self.clause}".strip()
-        return f"{place}（{CONFIDENCE_LABELS[self.confidence]}）"
+        return place if self.label == "编码惯例" and place.endswith("惯例") else f"{place}（{self.label}）"
 
 
 class Parameter(_Strict):

@@ -117,6 +117,10 @@ def _is_main_diagnosis(row: Payload) -> bool:
     return bool(row["maindiag_flag"] == "1")
 
 
+def _is_other_western_diagnosis(row: Payload) -> bool:
+    return bool(row["diag_type"] == "2" and row["maindiag_flag"] == "0")
+
+
 # what is missing: CMP
 
 _REQUIRED: Mapping[str, str] = {
@@ -196,6 +200,20 @@ _STRUCTURE = [
     _set("STR-001", {"act_ipt_days": "八天"}, name="住院天数写成汉字"),
     _set("STR-002", {"adm_tiem": "2026-10-01 08:00:00"}, name="字段名拼写错误", apart=True),
     _set("STR-004", {"insuplc": "9901001234"}, name="参保地超过规定长度", apart=True),
+    _row(
+        "STR-005",
+        "diseinfo",
+        {"diag_type": "1"},
+        when=_is_other_western_diagnosis,
+        name="其他诊断的类别填成主要诊断",
+    ),
+    _row(
+        "STR-006",
+        "diseinfo",
+        {"diag_type": "3"},
+        when=_is_other_western_diagnosis,
+        name="西医诊断的类别填成中医",
+    ),
 ]
 
 

@@ -126,7 +126,8 @@ def codes_together(facts: Facts, *, patterns: tuple[str, ...]) -> Iterator[Hit]:
         wire = "diag_code" if node == "diseinfo" else "oprn_oprt_code"
         values = {
             "codes": tuple(describe_row(facts, *row) for row in rows),
-            "named": tuple(describe_code(facts.reference.library, code) for code in pattern.named),
+            "named": (named := tuple(describe_code(facts.reference.library, code) for code in pattern.named)),
+            "offer": f"：可用合并编码 {'、'.join(named)}" if named else "：合并编码已在清单上",
         }
         yield Hit(node, index, wire, values=values)
 

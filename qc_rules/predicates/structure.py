@@ -11,9 +11,11 @@ from models.settlement_list import FIELDS
 from models.wire import Defect
 from qc_rules.facts import Facts
 from qc_rules.predicates import MEMORABLE, Hit, predicate
+from qc_rules.predicates.combinations import describe_row
 
 _OFFICIAL = re.compile(r"(\w+)(?:\[(\d+)\])?(?:\.(\w+))?")
 MAX_NAMES_SHOWN = 20
+MAX_ROWS_SHOWN = 10
 
 
 def defect_hit(defect: Defect) -> Iterator[Hit]:
@@ -71,6 +73,34 @@ def _limited(node: str) -> list[tuple[str, str, int]]:
         for info in FIELDS[node].values()
         if info.length and info.kind == "text" and (remembered is None or info.wire in remembered)
     ]
+
+
+_TCM_KINDS = {"4101": frozenset("34"), "4101A": frozenset("23")}
+"""诊断类别 of the rows for Chinese medicine (中医主病、主证)."""
+
+
+@predicate(needs=("diseinfo",))
+def principal_kind_without_flag(facts: Facts) -> Iterator[Hit]:
+    """4101: a western row of 诊断类别 1 (主要诊断) is not flagged as principal, while other rows are flagged.
+
+    Several flagged rows are not its matter, nor lists in which no row has a flag: see ``main_rows_wrong``.
+    """
+    rows = facts.list.diagnoses
+    if facts.interface != "4101" or all(rows[index].principal_flag is None for index in facts.western):
+        return
+    wrong = [i for i in facts.western if rows[i].kind == "1" and rows[i].principal_flag != "1"]
+    if wrong:
+        shown = "、".join(describe_row(facts, "diseinfo", index) for index in wrong[:MAX_ROWS_SHOWN])
+        more = f"等 {len(wrong)} 条" if len(wrong) > MAX_ROWS_SHOWN else ""
+        yield Hit("diseinfo", wrong[0], "diag_type", values={"codes": shown + more})
+
+
+@predicate(rows=("diseinfo",))
+def western_code_in_tcm_row(facts: Facts, node: str, index: int, row: Any) -> Iterator[Hit]:
+    """A row whose 诊断类别 makes it a diagnosis of Chinese medicine has a code of ICD-10."""
+    code = facts.diagnosis_codes[index]
+    if row.kind in _TCM_KINDS[facts.interface] and code is not None and code.known:
+        yield Hit(node, index, "diag_code")
 
 
 _LIMITED = {node: _limited(node) for node in ("setlinfo", "opspdiseinfo", "diseinfo", "oprninfo")}

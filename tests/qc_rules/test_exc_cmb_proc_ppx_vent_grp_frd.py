@@ -96,6 +96,70 @@ def test_every_code_that_a_message_recommends_has_a_name_and_is_not_grey(
                 assert entry is None or not entry.grey, (rule.code, code)
 
 
+SEVERE = (
+    "衰竭", "急性", "脓", "穿孔", "休克", "出血", "破裂", "坏疽", "坏死", "感染", "梗阻", "恶性", "水肿", "开放性",
+    "病理性", "脱出",
+)  # fmt: skip
+SAME_THING = {
+    ("CMB-004", "急性"): "肺炎是急性下呼吸道感染",
+    ("CMB-004", "感染"): "肺炎是急性下呼吸道感染",
+    ("CMB-010", "梗阻"): "J38.601 喉梗阻",
+    ("CMB-017", "破裂"): "I86.401 胃底静脉曲张伴出血，静脉曲张由破裂而出血",
+    ("CMB-019", "脱出"): "M51.2 椎间盘移位；advice asks for 脱出 in the record",
+    ("CMB-027", "病理性"): "advice asks for 病理性骨折 in the record",
+}
+"""Severe words that a listed code means without saying them, or for which the advice asks in words."""
+
+
+def test_a_code_offered_says_nothing_severe_that_no_listed_code_says(
+    rules: RuleSet, reference: Reference
+) -> None:
+    library, faults = reference.library, []
+    for rule in own(rules):
+        if rule.family != "CMB":
+            continue
+        for pattern in parse_patterns(_patterns(rules, rule.code)):
+            for offered in pattern.named:
+                name = describe_code(library, offered)
+                for word in (one for one in SEVERE if one in name):
+                    said = any(
+                        all(
+                            word in code.name or word in describe_code(library, code.code[:5])
+                            for code in library.icd10.codes.values()
+                            if group.holds(rules.codes.diagnosis(code.code), code.name)  # type: ignore[arg-type]
+                        )
+                        for group in pattern.together
+                    )
+                    if not said and (rule.code, word) not in SAME_THING:
+                        faults.append((rule.code, name, word))
+    assert faults == []
+
+
+@pytest.mark.parametrize(
+    ("codes", "offered", "never"),
+    [
+        (("I11.901", "I12.900x003"), "I13.900x001", "衰竭"),
+        (("I10.x00x002", "N18.300"), "I12.900x003", "衰竭"),
+        (("K80.200x003", "K81.000"), "K80.000x002", "慢性"),
+        (("N13.301", "N20.000"), "N13.201", "输尿管"),
+        (("I85.900x001", "K74.100"), "K74.616", "胃底"),
+        (("E11.201+N08.3*", "N18.300"), "", "E11.200x21"),
+        (("M80.900", "S32.000x002"), "", "改编"),
+    ],
+)
+def test_advice_offers_only_what_the_listed_codes_say(
+    rules: RuleSet, codes: tuple[str, ...], offered: str, never: str
+) -> None:
+    base = {"diseinfo[2]": {"diag_type": "2", "diag_code": "E78.500", "diag_name": "高脂血症"}}
+    found = [
+        one for one in run(rules, Example(change={**base, **diagnoses(*codes)})) if one.rule.startswith("CMB")
+    ]
+    assert len(found) == 1
+    text = f"{found[0].message}{found[0].advice}"
+    assert offered in text
+    assert never not in text
+
+
 def test_advice_without_a_national_list_says_so(rules: RuleSet) -> None:
     for rule in own(rules):
         if rule.family in ("EXC", "CMB"):
