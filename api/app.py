@@ -13,7 +13,19 @@ from api.headers import AnswerHeaders
 from api.limits import BodyLimit
 from api.openapi import PROBLEM_ANSWER, document
 from api.prefix import RootPath
-from api.routes import acceptances, check, codes, comparison, dip, explanation, group, health, packs, rules
+from api.routes import (
+    acceptances,
+    check,
+    codes,
+    comparison,
+    dip,
+    explanation,
+    group,
+    health,
+    packs,
+    rules,
+    suggestion,
+)
 from api.settings import Settings
 from api.state import Service
 from api.version import program_version
@@ -51,7 +63,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, limit=settings.body_limit)
     app.add_middleware(AnswerHeaders)
     app.add_middleware(RootPath, prefix=settings.root_path)
-    for part in (check, group, explanation, comparison, dip, codes, rules, acceptances, packs, health):
+    checking = (check, group, explanation, comparison, dip)
+    for part in (*checking, codes, suggestion, rules, acceptances, packs, health):
         app.include_router(part.router)
 
     def openapi() -> dict[str, Any]:

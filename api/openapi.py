@@ -16,6 +16,7 @@ from api.routes.dip import EXAMPLE_BILLED_CASE, BilledCase
 from api.routes.group import GroupRequest
 from api.routes.health import Health
 from api.routes.packs import PackEntry, pack_entry
+from api.routes.suggestion import AcceptRequest, AdviceRequest, SuggestAnswer, SuggestRequest
 from api.services.acceptance import KeptAcceptance, NewAcceptance
 from api.services.check import Checker
 from api.services.codes import CodeEntry, find_code
@@ -25,7 +26,9 @@ from api.services.explanation import explain_case
 from api.services.payment import PaidGroup, PaymentDesk
 from api.services.rules import RuleEntry, rule_entries
 from api.state import Service
+from coding.browse import Node
 from coding.search import Hit
+from coding.suggestion.advice import Advice
 from grouper.compare import SchemeComparison
 from grouper.dip.engine import DipResult
 from grouper.dip.explain import DipExplanation
@@ -82,6 +85,18 @@ DESCRIPTIONS = {
     "PackRef": "结果所用的数据包；sha256 是其清单的摘要",
     "Hit": "找到的一个编码。matched 是匹配的名称，reason 是代号，explanation 是中文说明，grey 为灰码",
     "CodeEntry": "一个编码。grey 为灰码（不用于结算清单），ancestors 由近到远",
+    "SuggestRequest": "要编码的文字。kind：diagnosis 诊断，procedure 手术操作；context 各项都可不写，不要带患者身份信息",
+    "StayContext": "这次住院的已知情况：sex 1 男 2 女，age 周岁，department 科室，已列出的诊断和手术操作编码",
+    "SuggestAnswer": "文中的每一项和候选编码；model 是所用的模型版本，shipped 为随程序发布的",
+    "Mention": "文中的一项：start、end 是原文中的字符位置（半开区间），status 为 coded、unsure 或 excluded",
+    "Candidate": "一个候选编码。probability 是校准过的把握，flags 关于编码，warnings 关于这位病人，past 是本院选用的次数",
+    "AdviceRequest": "要建议的诊断编码；text 是医师原文，可不写",
+    "AcceptRequest": "编码员为一段文字采纳的编码；text 只写诊断或手术的文字，不带患者身份信息",
+    "Advice": "就已列出的诊断所作的建议；source 是依据",
+    "PrincipalChoice": "一个诊断能否作主要诊断、所合的选择要求",
+    "Combination": "两个诊断有一个合并编码",
+    "Replacement": "用 instead 代替 code 的理由",
+    "Node": "编码树的一行：key 用来列下一级；编码表没有类目名称，example 是其下“未特指”编码的名称",
     "RuleEntry": "规则目录的一行。severity 是实际使用的级别，runs 是否在用",
     "PackEntry": "一个已安装的数据包，日期为适用的出院日期",
     "Health": "运行状态和各数据包的使用版本",
@@ -116,6 +131,15 @@ PROBLEM_ANSWER = {
         }
     },
 }
+REQUESTS = (
+    Envelope,
+    GroupRequest,
+    BilledCase,
+    NewAcceptance,
+    SuggestRequest,
+    AdviceRequest,
+    AcceptRequest,
+)
 ANSWERS = (
     Report,
     GroupResult,
@@ -128,6 +152,9 @@ ANSWERS = (
     SchemeComparison,
     Hit,
     CodeEntry,
+    Node,
+    SuggestAnswer,
+    Advice,
     RuleEntry,
     KeptAcceptance,
     PackEntry,
@@ -147,7 +174,7 @@ def _custom_types(kind: type) -> dict[str, Any]:
 def components() -> dict[str, Any]:
     """The schemas of what comes in and goes out, by name."""
     _, schemas = msgspec.json.schema_components(
-        (Envelope, GroupRequest, BilledCase, NewAcceptance, *ANSWERS),
+        (*REQUESTS, *ANSWERS),
         schema_hook=_custom_types,
         ref_template="#/components/schemas/{name}",
     )

@@ -18,6 +18,7 @@ from api.services.codes import open_search
 from api.services.comparison import ComparisonDesk
 from api.services.dip import DipDesk
 from api.services.payment import PaymentDesk
+from api.services.suggestion import SuggestionService
 from api.settings import Settings
 from coding.search import CodeSearch
 from models.pack import PackError
@@ -42,6 +43,7 @@ class Service:
     _payment: PaymentDesk | None = None
     _comparison: ComparisonDesk | None = None
     _acceptances: AcceptanceFile | None = None
+    _suggestion: SuggestionService | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def open(self) -> None:
@@ -91,6 +93,13 @@ class Service:
         if self._comparison is None:
             self._comparison = ComparisonDesk(self.require(), self.payment())
         return self._comparison
+
+    def suggestion(self) -> SuggestionService:
+        """Suggestion of codes; its models and indices are read when first used. Raises ProblemError (503)."""
+        if self._suggestion is None:
+            settings = self.settings
+            self._suggestion = SuggestionService(self.require().store, settings.home, settings.region)
+        return self._suggestion
 
     def search(self) -> CodeSearch:
         """The search box, built when first asked for (about a second). Raises PackError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -11,8 +12,8 @@ from starlette.responses import Response
 
 from api.answers import API_PREFIX, JSON, answer, json_body, ok
 from api.problems import ProblemError
-from api.services.suggestion import Kind, SuggestionService
-from api.state import Service, ServiceDep
+from api.services.suggestion import SYSTEM_OF, Kind
+from api.state import ServiceDep
 from coding.library import System
 from coding.suggestion.advice import Advice
 from coding.suggestion.assembly import Coding
@@ -26,6 +27,8 @@ router = APIRouter(prefix=API_PREFIX, tags=["编码"])
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAXIMUM_TEXT)]
 ShortText = Annotated[str, msgspec.Meta(max_length=64)]
 Codes = Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=100)]
+IDENTITY_NUMBER = re.compile(r"(?<!\d)\d{7,}")
+"""Numbers as long as a telephone's, a record's or an identity card's stand in no diagnosis."""
 Request_ = TypeVar("Request_", bound=msgspec.Struct)
 
 
@@ -79,18 +82,6 @@ class AcceptRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     by: ShortText = ""
 
 
-def suggestion_of(service: Service) -> SuggestionService:
-    """The suggestion service of a running service, made once. Raises ProblemError (503)."""
-    checker = service.require()
-    found = getattr(service, "_suggestion", None)
-    if found is None:
-        settings = service.settings
-        found = SuggestionService(checker.store, settings.home, settings.region)
-        service._suggestion = found  # type: ignore[attr-defined]
-    assert isinstance(found, SuggestionService)  # noqa: S101 -- set just above
-    return found
-
-
 def _decoded(content: bytes, shape: type[Request_]) -> Request_:
     try:
         return msgspec.json.decode(content, type=shape)
@@ -101,7 +92,8 @@ def _decoded(content: bytes, shape: type[Request_]) -> Request_:
 
 
 def _body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
-    content = {JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}, "example": example}}
+    examples = {"plain": {"summary": "虚构的例子", "value": example}}
+    content = {JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}, "examples": examples}}
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -116,12 +108,11 @@ def _body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
 async def suggest(request: Request, service: ServiceDep) -> Response:
     """把出院诊断或手术名称拆成各项，每项给出候选编码、把握（概率）、理由和提示；没有把握时直说。"""
     asked = _decoded(await json_body(request), SuggestRequest)
-    desk = suggestion_of(service)
+    desk = service.suggestion()
 
     def work() -> SuggestAnswer:
         mentions = desk.suggest(asked.text, asked.kind, asked.context.context(), asked.limit)
-        system: System = "icd10" if asked.kind == "diagnosis" else "icd9cm3"
-        return SuggestAnswer(tuple(mentions), asked.kind, desk.models.active(system))
+        return SuggestAnswer(tuple(mentions), asked.kind, desk.models.active(SYSTEM_OF[asked.kind]))
 
     try:
         return answer(await run_in_threadpool(work))
@@ -135,12 +126,14 @@ async def suggest(request: Request, service: ServiceDep) -> Response:
     summary="主要诊断、合并编码、更具体的编码",
     response_class=Response,
     responses=ok("Advice", "可作主要诊断的次序及依据，合并编码，更具体的编码，缺少的剑号、星号编码"),
-    openapi_extra=_body("AdviceRequest", {"context": {"diagnoses": ["I10.x00x002", "I63.900"]}}),
+    openapi_extra=_body(
+        "AdviceRequest", {"context": {"diagnoses": ["I10.x00x002", "K80.200x003"], "procedures": ["51.2300"]}}
+    ),
 )
 async def advice(request: Request, service: ServiceDep) -> Response:
     """就已列出的诊断编码给出主要诊断的选择次序及所依的要求，并提示合并编码等。"""
     asked = _decoded(await json_body(request), AdviceRequest)
-    desk = suggestion_of(service)
+    desk = service.suggestion()
 
     def work() -> Advice:
         return desk.advise(asked.context.context(), asked.text)
@@ -162,7 +155,12 @@ async def advice(request: Request, service: ServiceDep) -> Response:
 async def accept(request: Request, service: ServiceDep) -> Response:
     """记下编码员为一段文字采纳或改正的编码，下一次推荐即用。不要提交患者身份信息。"""
     asked = _decoded(await json_body(request), AcceptRequest)
-    desk = suggestion_of(service)
+    if IDENTITY_NUMBER.search(asked.text):
+        raise ProblemError(
+            "invalid-request",
+            "原文中有证件、电话或病案号样的长数字；请只提交诊断或手术的文字，不带患者身份信息",
+        )
+    desk = service.suggestion()
     coding = Coding(asked.text, tuple((code, "") for code in asked.codes), asked.department, "", asked.by)
     try:
         await run_in_threadpool(desk.accept, asked.kind, coding)
@@ -170,6 +168,8 @@ async def accept(request: Request, service: ServiceDep) -> Response:
         raise ProblemError("invalid-request", str(error)) from error
     except ModelError as error:
         raise ProblemError("not-ready", str(error)) from error
+    except OSError as error:
+        raise ProblemError("not-ready", "本院编码记录不能写入，请检查数据目录的权限和空间") from error
     return answer(asked)
 
 
@@ -184,7 +184,9 @@ async def accept(request: Request, service: ServiceDep) -> Response:
 def browse(
     service: ServiceDep,
     system: Annotated[System, Query(description="icd10 诊断，icd9cm3 手术操作")] = "icd10",
-    parent: Annotated[str, Query(max_length=16, description="上一级的 key；不写则列各章")] = "",
+    parent: Annotated[
+        str, Query(max_length=16, description="上一级的 key；不写则列各章", examples=["I10"])
+    ] = "",
 ) -> Response:
     """从章到类目、亚目、细目、编码逐级浏览。"""
     return answer(service.search().browse(system, parent))

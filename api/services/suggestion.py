@@ -87,6 +87,14 @@ class SuggestionService:
     def accepted(self) -> AcceptedCodings:
         return AcceptedCodings(self.home / "codings")
 
+    @property
+    def keeps(self) -> bool:
+        """Whether what coders accept can be stored: the data folder can be written or made."""
+        folder = self.home
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        return os.access(folder, os.W_OK)
+
     def suggester(self, system: System) -> Suggester:
         """The suggester of one system. Raises PackError and ModelError."""
         with self._lock:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from api.app import create_app
-from api.routes.suggestion import router
 from api.settings import Settings
+from tests.api.problems import assert_problem
 from tests.api.serving import running
 
 SUGGEST = "/api/v1/suggest"
@@ -19,7 +21,6 @@ SUGGEST = "/api/v1/suggest"
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     app = create_app(Settings(home=tmp_path_factory.mktemp("home")))
-    app.include_router(router)
     with running(app) as address, httpx.Client(base_url=address, timeout=60) as client:
         yield client
 
@@ -60,6 +61,7 @@ def test_advice_orders_the_listed_diagnoses(desk: httpx.Client) -> None:
         (SUGGEST, '{"text": "肺炎", "patient": "x"}', 422),
         (f"{SUGGEST}/accepted", '{"text": "肺炎", "codes": []}', 422),
         (f"{SUGGEST}/accepted", '{"text": "肺炎", "codes": ["Q99.999x9"]}', 422),
+        (f"{SUGGEST}/accepted", '{"text": "肺炎 13800001111", "codes": ["J18.900"]}', 422),
         (f"{SUGGEST}/advice", "null", 422),
     ],
 )
@@ -77,3 +79,42 @@ def test_browsing_starts_at_the_chapters(desk: httpx.Client) -> None:
     nodes = desk.get("/api/v1/browse").json()
     assert len(nodes) == 22
     assert desk.get("/api/v1/browse", params={"parent": nodes[0]["key"]}).json()[0]["key"] == "A00"
+
+
+def test_the_suggester_is_loaded_by_the_first_suggestion_and_not_before(tmp_path: Path) -> None:
+    app = create_app(Settings(home=tmp_path))
+    with running(app) as address:
+        assert httpx.get(f"{address}/healthz").status_code == 200
+        httpx.get(f"{address}/openapi.json", timeout=60).raise_for_status()
+        assert app.state.service._suggestion is None
+
+
+def test_a_service_without_a_trained_model_says_so_and_does_everything_else(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "active.json").write_text('{"icd10": ["20250101-1"]}')
+    with (
+        running(create_app(Settings(home=tmp_path))) as address,
+        httpx.Client(base_url=address, timeout=60) as client,
+    ):
+        answer = client.post(SUGGEST, json={"text": "肺炎"})
+        assert_problem(answer, "not-ready")
+        assert "模型" in answer.json()["detail"]
+        assert client.get("/api/v1/codes", params={"q": "gxy"}).json()
+
+
+def test_a_coding_with_an_identity_number_is_not_kept(desk: httpx.Client) -> None:
+    text = "慢支 110101199001011234"
+    answer = desk.post(f"{SUGGEST}/accepted", json={"text": text, "codes": ["J42.x00"]})
+    assert_problem(answer, "invalid-request")
+    assert text not in answer.text
+    past = desk.post(SUGGEST, json={"text": "慢支"}).json()["mentions"][0]["candidates"]
+    assert all("同样的写法曾编为此码" not in one["reasons"] for one in past)
+
+
+def test_what_is_kept_holds_no_more_than_text_code_department_time_and_person(tmp_path: Path) -> None:
+    with running(create_app(Settings(home=tmp_path))) as address:
+        accepted = {"text": "高血压病3级", "codes": ["I10.x05"], "department": "心内科", "by": "c07"}
+        httpx.post(f"{address}{SUGGEST}/accepted", json=accepted, timeout=60).raise_for_status()
+    [line] = (tmp_path / "codings" / "icd10.jsonl").read_text(encoding="utf-8").splitlines()
+    assert set(json.loads(line)) == {"text", "chosen", "department", "when", "by"}
