@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -85,8 +88,41 @@ def response(found: Problem, headers: Mapping[str, str] | None = None) -> Respon
     return Response(msgspec.json.encode(found), found.status, dict(headers or {}), MEDIA_TYPE)
 
 
+def http_problem(error: HTTPException) -> Problem:
+    """What an error of the framework, such as an unknown address, is to the caller."""
+    if isinstance(error, ProblemError):
+        return error.problem
+    kind = _KIND_OF_STATUS.get(error.status_code)
+    detail = _DETAILS.get(error.status_code, "请求不能处理，请核对报文")
+    return (
+        problem(kind, detail) if kind else Problem("about:blank", "请求不能处理", error.status_code, detail)
+    )
+
+
+async def known_parameters(request: Request) -> None:
+    """Raises ProblemError for a query parameter that an address of the interface does not have.
+
+    A misspelt one would otherwise do nothing, and nobody would notice.
+    """
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute) or not route.path.startswith("/api/"):
+        return
+    known = sorted(_query_parameters(route.dependant))
+    for name in request.query_params:
+        if name not in known:
+            there = f"可用的参数：{'、'.join(known)}" if known else "这个地址没有查询参数"
+            fault = FieldFault(name[:40], f"没有这个参数；{there}")
+            raise ProblemError("bad-request", f"{fault.place}：{fault.reason}", [fault])
+
+
+def _query_parameters(of: Dependant) -> set[str]:
+    below = (_query_parameters(one) for one in of.dependencies)
+    return {parameter.alias for parameter in of.query_params}.union(*below)
+
+
 def install(app: FastAPI) -> None:
-    """Make every error of ``app`` a problem."""
+    """Make every error of ``app`` a problem; to be called before the routes are added."""
+    app.router.dependencies.append(Depends(known_parameters))
 
     @app.exception_handler(ProblemError)
     async def refused(_: Request, error: ProblemError) -> Response:
@@ -94,12 +130,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(_: Request, error: HTTPException) -> Response:
-        kind = _KIND_OF_STATUS.get(error.status_code)
-        detail = _DETAILS.get(error.status_code, "请求不能处理，请核对报文")
-        if kind is None:
-            title = "请求不能处理"
-            return response(Problem("about:blank", title, error.status_code, detail), error.headers)
-        return response(problem(kind, detail), error.headers)
+        return response(http_problem(error), error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
@@ -122,17 +153,30 @@ _REASONS = {
     "bool_parsing": "应为 true 或 false",
     "greater_than_equal": "不能小于 {ge}",
     "less_than_equal": "不能大于 {le}",
-    "literal_error": "应为 {expected} 之一",
-    "enum": "应为 {expected} 之一",
+    "literal_error": "应为{expected}之一",
+    "enum": "应为{expected}之一",
     "string_too_long": "不能超过 {max_length} 个字符",
     "string_too_short": "不能少于 {min_length} 个字符",
-    "string_pattern_mismatch": "格式不符合要求（{pattern}）",
+    "string_pattern_mismatch": "格式不符合要求：应为{pattern}",
 }
+_PACK_ID = "数据包编号（小写字母、数字和 . _ -，至多 64 个字符，如 chs-drg-2.0）"
+_PATTERNS = {
+    r"^[0-9]{0,6}$": "至多 6 位数字，如 45",
+    r"^[A-Za-z]{0,5}$": "至多 5 个字母，如 CMP",
+    r"^[a-z0-9._-]{0,64}$": _PACK_ID,
+    r"^[a-z0-9._-]{1,64},[a-z0-9._-]{1,64}$": f"两个{_PACK_ID}，用半角逗号分隔",
+    r"^([a-z0-9._-]{0,64},[a-z0-9._-]{0,64})?$": f"两个{_PACK_ID}，用半角逗号分隔",
+}
+"""What a pattern of a parameter asks for, in words."""
 
 
 def _fault(fault: Mapping[str, Any]) -> FieldFault:
     place = ".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0])
-    context = {name: str(value).replace(" or ", "、") for name, value in (fault.get("ctx") or {}).items()}
+    context = {name: str(value) for name, value in (fault.get("ctx") or {}).items()}
+    if "expected" in context:
+        context["expected"] = "、".join(re.split(r", | or ", context["expected"].replace("'", "")))
+    if "pattern" in context:
+        context["pattern"] = _PATTERNS.get(context["pattern"], "说明中的写法")
     return FieldFault(place, _REASONS.get(fault["type"], "不符合要求").format_map(context))
 
 

@@ -14,7 +14,8 @@ import msgspec
 
 from api.settings import Settings
 from api.spreadsheet import read_workbook
-from models.wire import DecodeError, Received, decode
+from models.system_errors import reason_of
+from models.wire import DecodeError, Received, decode, json_fault
 
 CHUNK = 1024 * 1024
 PROBED_LINES = 20
@@ -125,7 +126,7 @@ class SourceFile:
         try:
             parts = msgspec.json.decode(_utf8(content, self.encoding), type=list[msgspec.Raw])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise DecodeError(f"不是有效的 JSON 数组（{error}）") from error
+            raise DecodeError(f"不是有效的 JSON 数组（{json_fault(error)}）") from error
         for number, part in enumerate(parts, start=1):
             yield _item(number, bytes(part), "utf-8")
 
@@ -246,4 +247,4 @@ _OS_REASONS = {
 
 
 def _reason(error: OSError) -> str:
-    return _OS_REASONS.get(type(error).__name__, error.strerror or str(error))
+    return _OS_REASONS.get(type(error).__name__, reason_of(error))

@@ -13,6 +13,7 @@ import msgspec
 from grouper.compiled import Bits, CompiledScheme
 from grouper.scheme import COLUMNS, CodeSets, Scheme
 from models.pack import Pack, PackError, write_atomically
+from models.system_errors import reason_of
 
 Row = TypeVar("Row", bound=Hashable)
 
@@ -71,7 +72,7 @@ def _key(pack: Pack) -> bytes:
         for path in [*(pack.table_path(table) for table in COLUMNS), *(here / name for name in _CODE)]:
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     except OSError as error:
-        raise PackError(f"{error.filename}：无法读取（{error.strerror}）") from error
+        raise PackError(f"{error.filename}：无法读取（{reason_of(error)}）") from error
     return digest.digest()
 
 

@@ -18,6 +18,7 @@ from grouper.drg import DrgScheme
 from grouper.prepare import PreparedCase, ages
 from grouper.scheme import NOT_GROUPED
 from grouper.texts import MAX_REMEMBERED, Codes, Patient, TextGrouper
+from models.system_errors import reason_of
 
 GROUP_COLUMN = "group"
 NUMBER_COLUMNS = ("age", "age_days", "birth_weight", "los", "icu_hours")
@@ -293,7 +294,7 @@ def _read(path: Path) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CaseFileError(f"{path}：无法读取（{error.strerror}）") from error
+        raise CaseFileError(f"{path}：无法读取（{reason_of(error)}）") from error
     for encoding in ENCODINGS:
         try:
             return content.decode(encoding)
@@ -308,6 +309,6 @@ def _write(path: Path, text: str) -> None:
         temporary.write_bytes(text.encode("utf-8", "replace"))
         temporary.replace(path)
     except OSError as error:
-        raise CaseFileError(f"{path}：无法写入（{error.strerror}）") from error
+        raise CaseFileError(f"{path}：无法写入（{reason_of(error)}）") from error
     finally:
         temporary.unlink(missing_ok=True)

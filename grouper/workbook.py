@@ -13,6 +13,7 @@ from pathlib import Path
 from python_calamine import CalamineError, CalamineWorkbook
 
 from models.pack_import import ENCODINGS, MAX_FILE_BYTES, Fault, shown
+from models.system_errors import reason_of
 from models.workbook import MIB, UnsafeWorkbookError, WorkbookLimits, check_workbook
 
 LIMITS = WorkbookLimits(unpacked=400 * MIB, texts=400 * MIB, rows=400_000, columns=200, cells=12_000_000)
@@ -94,7 +95,7 @@ def open_workbook(path: Path) -> CalamineWorkbook:
             f"{path.name}：不是完好的 Excel 工作簿（{error}）；请用表格软件另存为 .xlsx 后重试"
         ) from error
     except OSError as error:
-        raise WorkbookError(f"{path.name}：无法读取（{error.strerror or error}）") from error
+        raise WorkbookError(f"{path.name}：无法读取（{reason_of(error)}）") from error
 
 
 def is_workbook(path: Path) -> bool:
@@ -156,7 +157,7 @@ def read_csv_rows(path: Path) -> list[list[Cell]]:
             raise WorkbookError(f"{path.name}：文件超过 {MAX_FILE_BYTES // MIB} MB 的上限")
         content = path.read_bytes()
     except OSError as error:
-        raise WorkbookError(f"{path.name}：无法读取（{error.strerror or error}）") from error
+        raise WorkbookError(f"{path.name}：无法读取（{reason_of(error)}）") from error
     for encoding in ENCODINGS:
         try:
             text = content.decode(encoding)

@@ -20,6 +20,8 @@ from typing import Annotated
 import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from models.system_errors import reason_of
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SHIPPED_PACKS = PROJECT_ROOT / "data"
 MANIFEST_NAME = "pack.toml"
@@ -134,7 +136,7 @@ class Pack:
                 raise PackError(f"{path}：清单超过 {MAX_MANIFEST_BYTES} 字节，不是数据包清单")
             raw = path.read_bytes()
         except OSError as error:
-            raise PackError(f"{path}：无法读取数据包清单（{error.strerror}）") from error
+            raise PackError(f"{path}：无法读取数据包清单（{reason_of(error)}）") from error
         try:
             manifest = Manifest.model_validate(tomllib.loads(raw.decode("utf-8")))
         except UnicodeDecodeError as error:
@@ -199,7 +201,7 @@ class Pack:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise PackError(f"{path}：无法读取（{error.strerror}）") from error
+            raise PackError(f"{path}：无法读取（{reason_of(error)}）") from error
         if hashlib.sha256(content).hexdigest() != entry.sha256:
             raise PackError(f"{path}：内容与清单中的 sha256 不一致，文件被改动或不完整")
         try:
@@ -430,7 +432,7 @@ class PackStore:
                 self.reload()
                 yield self.site
         except OSError as error:
-            raise PackError(f"{self.site}：无法写入本院数据包目录（{error.strerror or error}）") from error
+            raise PackError(f"{self.site}：无法写入本院数据包目录（{reason_of(error)}）") from error
 
     def _choose(self, site: Path, pack_id: str, version: str) -> None:
         chosen = {**self._active, pack_id: version}

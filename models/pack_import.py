@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.pack import PackStore
+from models.system_errors import reason_of
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """The largest official table is under 4 MB; what is far larger is not a table of ours."""
@@ -191,7 +192,7 @@ def _decode(path: Path, draft: Draft) -> str | None:
             return None
         content = path.read_bytes()
     except OSError as error:
-        draft.faults.append(Fault(path.name, 0, "", f"无法读取（{error.strerror}）"))
+        draft.faults.append(Fault(path.name, 0, "", f"无法读取（{reason_of(error)}）"))
         return None
     for encoding in ENCODINGS:
         try:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from models.pack import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, Pack, PackError
+from models.system_errors import reason_of as system_reason
 from qc_rules.examples import build, misses, run
 from qc_rules.facts import Setting
 from qc_rules.packs import OVERRIDES, LoadedRule, hidden, rule_files, same_type, scan_pack
@@ -56,7 +57,7 @@ def _manifest_faults(path: Path, error: Exception) -> Iterator[str]:
     elif isinstance(error, FileNotFoundError):
         yield f"{path}：没有这个文件；规则包的文件夹里要有 {MANIFEST_NAME}，可用 qingdan rules new 生成"
     elif isinstance(error, OSError):
-        yield f"{path}：无法读取（{error.strerror}）"
+        yield f"{path}：无法读取（{system_reason(error)}）"
     else:
         yield f"{path}：文件名无效"
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from models.pack import PackError
+from models.system_errors import reason_of as system_reason
 
 MAX_FILE_BYTES = 256 * 1024
 Location = Sequence[str | int]
@@ -41,7 +42,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], str]:
     except UnicodeDecodeError as error:
         raise RuleError(f"{path}：不是 UTF-8 编码") from error
     except OSError as error:
-        raise RuleError(f"{path}：无法读取（{error.strerror}）") from error
+        raise RuleError(f"{path}：无法读取（{system_reason(error)}）") from error
     try:
         if "&" in text and any(
             isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.CSafeLoader)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 import api.app
-from api.problems import ProblemError, response
+from api.problems import ProblemError, http_problem, response
 from api.settings import Settings
 from web import pages
 
@@ -17,10 +18,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(pages.router)
 
     @app.exception_handler(ProblemError)
-    async def refused(request: Request, error: ProblemError) -> Response:
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        found = http_problem(error)
         # Programs get the problem; someone who opened a page gets a page.
         if "text/html" in request.headers.get("accept", ""):
-            return pages.refused(request, error)
-        return response(error.problem, error.headers)
+            return pages.refused(request, found)
+        return response(found, error.headers)
 
     return app

@@ -83,7 +83,20 @@ def open_list(content: bytes) -> Form:
         received = decode(text.encode("utf-8", "surrogatepass"))
         return _form(received, _envelope(text) if received.prefix else None)
     except (DecodeError, UnicodeError) as error:
+        if _is_many(text):
+            raise FormError("一次只能打开一份清单，这里有多份；成批检查请用 qingdan check 文件") from error
         raise FormError(f"无法读取清单：{error}") from error
+
+
+def _is_many(text: str) -> bool:
+    """Whether text that is no list holds several: one a line, or in an array."""
+    try:
+        first, end = json.JSONDecoder().raw_decode(text.lstrip())
+    except (ValueError, RecursionError):
+        return False
+    if isinstance(first, list):
+        return len(first) > 1 and all(isinstance(one, dict) for one in first)
+    return isinstance(first, dict) and text.lstrip()[end:].lstrip().startswith("{")
 
 
 def open_workbook(content: bytes, limit: int) -> Form:

@@ -17,7 +17,7 @@ from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, Response
 
-from api.problems import ProblemError
+from api.problems import Problem, ProblemError
 from api.reading import ZIP_MAGIC
 from api.services.rules import rule_entries
 from api.state import Service, ServiceDep
@@ -32,6 +32,7 @@ from web.domains import Domains
 from web.forms import Form, FormError, Page, export, open_list, open_workbook, read_form, target
 from web.grouping import ROLES, SYMBOLS, beside, choices, money, reasons, signed
 from web.samples import DEMO, DEMO_TITLE, SAMPLES, demo_list, sample
+from web.suggestion import TextBox, boxes, filled
 from web.upload import MULTIPART_TYPE, file_of
 
 FOLDER = Path(__file__).resolve().parent
@@ -86,7 +87,13 @@ def _render(request: Request, template: str, status: int = 200, **values: Any) -
 
 
 def _list_page(
-    request: Request, service: Service, form: Form, error: str = "", status: int = 200
+    request: Request,
+    service: Service,
+    form: Form,
+    error: str = "",
+    status: int = 200,
+    *,
+    texts: Mapping[str, TextBox] | None = None,
 ) -> Response:
     checker = service.require()
     received = _received(form)
@@ -115,6 +122,7 @@ def _list_page(
         counted=counted,
         converted=converted,
         beside=beside(service, received, group) if received and group else None,
+        texts=texts or boxes(service),
         error=error,
     )
 
@@ -150,8 +158,20 @@ def _prepare_search(service: Service) -> None:
 @router.post("/")
 async def checked_list(request: Request, service: ServiceDep) -> Response:
     """The submitted form again, with its result: how the page works without script."""
-    form, error = _submitted(await request.body())
-    return _list_page(request, service, form, error, 422 if error else 200)
+    body = await request.body()
+    form, error = _submitted(body)
+    texts = boxes(service, body.decode("ascii", "replace"))
+    return _list_page(request, service, form, error, 422 if error else 200, texts=texts)
+
+
+@router.post("/suggest")
+async def suggested_codes(request: Request, service: ServiceDep) -> Response:
+    """The submitted form again, with candidates for the texts in its boxes: coding without script."""
+    body = await request.body()
+    form, error = _submitted(body)
+    made = boxes(service, body.decode("ascii", "replace"))
+    texts = await run_in_threadpool(filled, service, made, form.payload)
+    return _list_page(request, service, form, error, 422 if error else 200, texts=texts)
 
 
 @router.post("/open")
@@ -334,7 +354,6 @@ def _example(example: Mapping[str, Any]) -> Mapping[str, str]:
     return {"note": example.get("note", ""), "base": example.get("base", ""), "text": _yaml(shown)}
 
 
-def refused(request: Request, error: ProblemError) -> Response:
+def refused(request: Request, found: Problem) -> Response:
     """A page that says why there is none, for a browser."""
-    found = error.problem
     return _render(request, "refused.html", found.status, title=found.title, reason=found.detail)

@@ -22,6 +22,7 @@ from api.demo.month import LABELS_FILE, LISTS_FILE, Label, Month
 from api.services.check import Checker
 from api.settings import Settings, load_settings
 from api.spreadsheet import ReportWorkbook
+from models.system_errors import reason_of
 from models.wire import decode
 
 REPORT_FILE = "report.ndjson"
@@ -75,7 +76,7 @@ def _folder(settings: Settings, given: Path | None) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        fail(f"{folder}：不能建立文件夹（{error.strerror}）")
+        fail(f"{folder}：不能建立文件夹（{reason_of(error)}）")
     return folder
 
 

@@ -26,6 +26,7 @@ from api.services.packs import (
 from api.settings import SettingsError, load_settings
 from models.pack import Pack, PackError, PackStore
 from models.pack_diff import TableDiff
+from models.system_errors import reason_of
 
 EXAMPLES = 5
 """Rows shown for each kind of change of a table."""
@@ -58,7 +59,7 @@ def _faults_to_stderr() -> Iterator[None]:
         err.print(escape(str(error)))
         raise typer.Exit(1) from error
     except OSError as error:
-        err.print(escape(f"{error.filename}：无法读写（{error.strerror}）"))
+        err.print(escape(f"{error.filename}：无法读写（{reason_of(error)}）"))
         raise typer.Exit(1) from error
     except PackError as error:
         if isinstance(error, ImportRefusedError):

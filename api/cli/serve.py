@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from api.cli.terminal import HomeOption, RegionOption, SchemeOption, fail
 from api.settings import Settings, load_settings
+from models.system_errors import reason_of
 
 if TYPE_CHECKING:
     import uvicorn
@@ -58,5 +59,5 @@ def _listen(settings: Settings) -> socket.socket:
         )[0]
         return socket.create_server(address[:2], family=family, backlog=2048)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "地址无效"
+        reason = reason_of(error, "地址无效")
         fail(f"不能监听 {settings.host}:{settings.port}（{reason}）；端口可能已被占用，请换 --port")

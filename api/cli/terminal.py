@@ -14,6 +14,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from models.system_errors import reason_of
+
 WRONG_USAGE = 2
 """Exit status for a wrong command line, a file that cannot be read and an installation that cannot work."""
 WIDE = 160
@@ -61,8 +63,8 @@ def replacing(path: Path, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         part.touch(exist_ok=False)
     except (OSError, ValueError) as error:
-        reason = "没有这个文件夹" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", "")
-        fail(f"{path}：不能写入（{reason or '文件名无效'}）")
+        reason = "没有这个文件夹" if isinstance(error, FileNotFoundError) else reason_of(error, "文件名无效")
+        fail(f"{path}：不能写入（{reason}）")
     try:
         yield part
         part.replace(path)

@@ -13,6 +13,7 @@ from api.answers import API_PREFIX, JSON, answer, json_body, ok
 from api.problems import FieldFault, ProblemError
 from api.services.acceptance import AcceptanceError, NewAcceptance, NotAcceptedError
 from api.state import ServiceDep
+from models.wire import json_fault
 
 router = APIRouter(prefix=f"{API_PREFIX}/acceptances", tags=["规则"])
 
@@ -54,7 +55,7 @@ async def accept(request: Request, service: ServiceDep) -> Response:
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ProblemError("invalid-json", f"报文不是有效的 JSON（{error}）") from error
+        raise ProblemError("invalid-json", f"报文不是有效的 JSON（{json_fault(error)}）") from error
     if service.require().rules.rule(asked.rule) is None:
         raise _refused([FieldFault("rule", f"没有规则“{asked.rule[:40]}”；规则目录见 /api/v1/rules")])
     try:

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from models.pack import PackError, write_atomically
+from models.system_errors import reason_of
 from qc_rules.acceptance import Acceptance, Acceptances
 from qc_rules.schema import RULE_CODE
 
@@ -153,7 +154,7 @@ class AcceptanceFile:
             self._seen, self._kept, self._holding = None, {}, None
             return
         except OSError as error:
-            raise AcceptanceError(f"{self.path}：无法读取（{error.strerror}）") from error
+            raise AcceptanceError(f"{self.path}：无法读取（{reason_of(error)}）") from error
         seen = status.st_mtime_ns, status.st_size, status.st_ino
         if seen != self._seen:
             self._kept = _parse(self.path, self._read())
@@ -165,7 +166,7 @@ class AcceptanceFile:
         except FileNotFoundError:
             return b""
         except OSError as error:
-            raise AcceptanceError(f"{self.path}：无法读取（{error.strerror}）") from error
+            raise AcceptanceError(f"{self.path}：无法读取（{reason_of(error)}）") from error
 
     @contextmanager
     def _writing(self) -> Iterator[bytes]:
@@ -178,7 +179,7 @@ class AcceptanceFile:
                 self._kept, self._seen, self._holding = _parse(self.path, content), None, None
                 yield content
         except OSError as error:
-            raise AcceptanceError(f"{self.path}：无法写入（{error.strerror or error}）") from error
+            raise AcceptanceError(f"{self.path}：无法写入（{reason_of(error)}）") from error
 
     def _write(self, content: bytes, event: _Accept | _Withdraw) -> None:
         if content and not content.endswith(b"\n"):

@@ -10,6 +10,7 @@ import msgspec
 
 from models.pack import MANIFEST_NAME, NONE_ACTIVE, Pack, PackStore
 from models.report import Severity
+from models.system_errors import reason_of
 from qc_rules import lint
 from qc_rules.reference import Reference
 from qc_rules.ruleset import RuleSet, national_pack, rule_packs
@@ -153,5 +154,5 @@ def new_rule(folder: Path, code: str, name: str) -> list[Path]:
     except FileExistsError as error:
         raise RuleError(f"{path}：已经存在，没有改动") from error
     except (OSError, ValueError) as error:
-        raise RuleError(f"{path}：不能写入（{getattr(error, 'strerror', None) or '文件名无效'}）") from error
+        raise RuleError(f"{path}：不能写入（{reason_of(error, '文件名无效')}）") from error
     return [*made, path]

@@ -260,3 +260,34 @@ def test_an_unforeseen_error_is_a_problem_and_its_message_is_not_logged(
     assert instance in caplog.text
     assert "RuntimeError" in caplog.text
     assert example["setlinfo"]["certno"] not in answer.text + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "报文是空的"),
+        (b'{"a":{1:2}}', "第 7 字节附近，对象的键应为加半角双引号的文本"),
+        (b'{"setlinfo":{"age":1', "内容不完整"),
+        ('{"setlinfo":{}}'.encode("utf-16"), "UTF-16"),
+    ],
+)
+def test_what_is_wrong_with_the_json_is_said_in_chinese(
+    client: httpx.Client, content: bytes, reason: str
+) -> None:
+    detail = client.post(CHECK, content=content, headers=JSON).json()["detail"]
+    assert reason in detail
+    assert "malformed" not in detail
+    assert "byte" not in detail
+
+
+def test_a_parameter_that_does_not_exist_is_refused(client: httpx.Client, example: dict[str, Any]) -> None:
+    assert_problem(client.post(CHECK, params={"regoin": "45"}, json=example), "bad-request", "regoin")
+    detail = client.post(CHECK, params={"regoin": "45"}, json=example).json()["detail"]
+    assert "region、scheme" in detail
+
+
+def test_a_wrong_parameter_is_described_in_words(client: httpx.Client, example: dict[str, Any]) -> None:
+    detail = client.post(CHECK, params={"region": "四川"}, json=example).json()["detail"]
+    assert "至多 6 位数字" in detail
+    detail = client.post(CHECK, params={"stage": "x"}, json=example).json()["detail"]
+    assert "应为事前、事中、事后之一" in detail

@@ -105,6 +105,8 @@ def test_a_file_in_gb18030_opens() -> None:
         (b"not json", "JSON"),
         (b"[1, 2]", "JSON 对象"),
         (b'{"a": 1}', "没有找到"),
+        (b'{"setlinfo": {}}\n{"setlinfo": {}}\n', "一次只能打开一份"),
+        (b'[{"setlinfo": {}}, {"setlinfo": {}}]', "一次只能打开一份"),
         (b'{"setlinfo": ' + b"[" * 100_000, "无法读取"),
     ],
 )

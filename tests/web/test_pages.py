@@ -245,3 +245,11 @@ def test_text_contrast_reaches_aa(scheme: int) -> None:
     for text, ground in pairs:
         lighter, darker = sorted((_light(colours[text]), _light(colours[ground])), reverse=True)
         assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (text, ground)
+
+
+def test_an_unknown_address_gives_a_browser_a_page_and_a_program_a_problem(send: Send) -> None:
+    shown = send("GET", "/nowhere", headers={"accept": "text/html"})
+    assert shown.status_code == 404
+    assert shown.headers["content-type"].startswith("text/html")
+    assert "没有找到" in shown.text
+    assert send("GET", "/nowhere").json()["status"] == 404
