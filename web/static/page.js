@@ -1,9 +1,11 @@
 // The page of one list: checks while typing, opens and exports lists, and everything by keyboard.
 
+import { adviseSoon, clearAdvice } from "./advice.js";
 import { addPicker, official } from "./dates.js";
 import { addRow, completeRow, controlsOf, moveRow, readList, removeRow, tidy } from "./list.js";
 import * as lookup from "./lookup.js";
 import { goTo, markAgain, showEmpty, showFailure, showReport } from "./result.js";
+import * as textBox from "./text_box.js";
 
 const base = document.documentElement.dataset.base;
 const PAUSE = 300;
@@ -26,6 +28,7 @@ async function check() {
     findings = [];
     showFailure("");
     showEmpty(form());
+    clearAdvice();
     return;
   }
   const mine = (request = new AbortController());
@@ -48,6 +51,7 @@ async function check() {
     findings = showReport(form(), answer, list);
     current = -1;
     await showBeside(mine.signal);
+    adviseSoon();
   } catch (error) {
     if (error.name !== "AbortError") showFailure("连接不到服务，显示的是上一次的结果。请确认服务正在运行，继续录入时会自动重试。");
   } finally {
@@ -115,6 +119,8 @@ async function about(address) {
 async function swap(path, options) {
   const arrived = await pageFrom(`${base}${path}`, options);
   lookup.close();
+  textBox.flush();
+  clearAdvice();
   byId("main").replaceWith(document.adoptNode(arrived.getElementById("main")));
   enhance();
   await check();
@@ -235,6 +241,7 @@ function chosen(control, hit) {
 }
 
 lookup.listen(chosen);
+textBox.listen({ chosen, toast });
 
 document.addEventListener("input", (event) => {
   const control = event.target;
@@ -387,6 +394,7 @@ document.addEventListener("keydown", (event) => {
     action();
   };
   if (target.dataset?.lookup && lookup.key(event, chosen)) return event.preventDefault();
+  if (textBox.key(event)) return event.preventDefault();
   const typing = target.matches("input, select, textarea");
   const row = target.closest(".row");
   const table = target.closest("table.rows");
