@@ -18,11 +18,15 @@ from grouper.drg import DrgScheme
 from grouper.prepare import PreparedCase, ages
 from grouper.scheme import NOT_GROUPED
 from grouper.texts import MAX_REMEMBERED, Codes, Patient, TextGrouper
+from models.grouping import Case
 from models.system_errors import reason_of
 
 GROUP_COLUMN = "group"
+EXPLANATION_COLUMNS = ("name", "reason")
 NUMBER_COLUMNS = ("age", "age_days", "birth_weight", "los", "icu_hours")
 TEXT_COLUMNS = ("sex", "discharge_way", "dept")
+SEXES = {"男": "1", "女": "2"}
+"""The code of a sex that is written in words."""
 ENCODINGS = ("utf-8-sig", "gb18030")
 """Tried strictly, one after the other; spreadsheets in Chinese save the second."""
 MAX_PATIENTS = 100_000
@@ -56,6 +60,8 @@ def group_cases_csv(
     out_path: Path,
     diagnosis_edition: str = "",
     procedure_edition: str = "",
+    *,
+    explained: bool = False,
 ) -> CaseFileReport:
     """Write the rows of ``in_path`` to ``out_path`` with the column ``group`` filled in.
 
@@ -63,7 +69,8 @@ def group_cases_csv(
     ``sex``, ``age`` (years), ``age_days``, ``birth_weight`` (g), ``los`` (days), ``discharge_way``,
     ``icu_hours``, ``dept``; others pass through. ``group`` is added at the end when it is missing. A
     row that cannot be read is kept with an empty group and reported. The output appears whole or not
-    at all, UTF-8, and may be the input's path. Raises CaseFileError.
+    at all, UTF-8, and may be the input's path. ``explained`` adds the columns ``name`` and ``reason``
+    (Chinese) at the end. Raises CaseFileError.
     """
     text = _read(in_path)
     # Without these, no value needs quotes when it is written again.
@@ -75,30 +82,59 @@ def group_cases_csv(
     writer = csv.writer(out, lineterminator="\n")
     written_header = header if GROUP_COLUMN in header else [*header, GROUP_COLUMN]
     place, width = written_header.index(GROUP_COLUMN), len(header)
-    writer.writerow(written_header)
+    taken = [name for name in EXPLANATION_COLUMNS if name in header] if explained else []
+    if taken:
+        raise CaseFileError(f"{in_path}：已有列 {'、'.join(taken)}，不能再添上说明；请先改名")
+    writer.writerow([*written_header, *(EXPLANATION_COLUMNS if explained else ())])
+    explain = _explainer(scheme, header, diagnosis_edition, procedure_edition) if explained else None
     decide = _row_decider(scheme, header, diagnosis_edition, procedure_edition)
     counts = {"grouped": 0, "ambiguous": 0, "not_grouped": 0}
     faults: list[RowFault] = []
     rows = 0
     for row, fault in _rows(reader, lines, width):
         rows += 1
-        group = ""
+        group, told = "", ["", ""]
         try:
             if fault:
                 raise ValueError(fault)
             decision = decide(row)
         except ValueError as error:
             faults.append(RowFault(reader.line_num, str(error)))
+            told = ["", str(error)]
         else:
+            told = explain(row) if explain else told
             group = NOT_GROUPED if decision is None else decision.code
             counts["not_grouped" if decision is None else "grouped" if decision.drg else "ambiguous"] += 1
         row[place : place + (place < width)] = [group]
-        if plain and group:
+        if explain:
+            writer.writerow([*row, *told])
+        elif plain and group:
             out.write(",".join(row) + "\n")
         else:
             writer.writerow(row)
     _write(out_path, out.getvalue())
     return CaseFileReport(rows, **counts, faults=tuple(faults))
+
+
+def _explainer(
+    scheme: DrgScheme, header: list[str], diagnosis_edition: str, procedure_edition: str
+) -> Callable[[list[str]], list[str]]:
+    """What gives the name of a row's group and why it is that one (Chinese)."""
+    at = _positions(header)
+    to_case = _row_reader(scheme, header, diagnosis_edition, procedure_edition)
+
+    def explain(row: list[str]) -> list[str]:
+        cells = [*row, ""]
+        codes = Case(
+            tuple(cells[at["dx"]].split("|")),
+            tuple(cells[at["procedures"]].split("|")),
+            diagnosis_edition=diagnosis_edition,
+            procedure_edition=procedure_edition,
+        )
+        found = scheme.group_prepared(msgspec.structs.replace(scheme.prepare(codes), case=to_case(row)))
+        return [found.name, found.explanation]
+
+    return explain
 
 
 class _Reader(Protocol):
@@ -219,7 +255,7 @@ def _patient_reader(scheme: DrgScheme, header: list[str]) -> Callable[[list[str]
             age, age_days, weight, stay, icu, sex, way, department = texts
             case = PreparedCase(
                 "", (), "", (), *ages(years[age], days[age_days]), weights[weight], stays[stay],
-                icu_hours[icu], sex.strip(), way.strip(), department.strip(),
+                icu_hours[icu], SEXES.get(sex.strip(), sex.strip()), way.strip(), department.strip(),
             )  # fmt: skip
             found = Patient(case, scheme.compiled.left_by_patient(case))
             if len(known) < MAX_PATIENTS:

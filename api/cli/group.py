@@ -32,6 +32,9 @@ def group(  # noqa: PLR0917 -- the command line gives them by name
     out: Annotated[Path, typer.Option(metavar="FILE.csv", help="结果：同样的行和列，group 列填上分组。")],
     diagnosis_edition: Annotated[str, typer.Option(help=f"诊断的{EDITION_HELP}")] = "",
     procedure_edition: Annotated[str, typer.Option(help=f"手术操作的{EDITION_HELP}")] = "",
+    explained: Annotated[
+        bool, typer.Option("--explain", help="再添两列：name（组的名称）和 reason（入组或未入组的理由）。")
+    ] = False,
     region: RegionOption = None,
     home: HomeOption = None,
 ) -> None:
@@ -53,7 +56,9 @@ def group(  # noqa: PLR0917 -- the command line gives them by name
                 system, edition, ""
             )  # an edition without crosswalk is refused at once
     try:
-        report = group_cases_csv(chosen, cases, out, diagnosis_edition, procedure_edition)
+        report = group_cases_csv(
+            chosen, cases, out, diagnosis_edition, procedure_edition, explained=explained
+        )
     except CaseFileError as error:
         fail(str(error))
     for fault in report.faults[:SHOWN_FAULTS]:

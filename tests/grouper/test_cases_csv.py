@@ -133,3 +133,23 @@ def test_a_file_is_grouped_as_its_cases_are_one_by_one(regional: bool, tmp_path:
     ]
     assert groups[1:] == [chosen.group(one).code for one in given]
     assert len(set(groups)) > 20
+
+
+def test_a_sex_in_words_is_its_code(tmp_path: Path) -> None:
+    words, _ = run(tmp_path, "dx,procedures,age,sex\nN40.x00,60.5x00,70,男\nN40.x00,60.5x00,70,女\n")
+    codes, _ = run(tmp_path, "dx,procedures,age,sex\nN40.x00,60.5x00,70,1\nN40.x00,60.5x00,70,2\n")
+    groups = [line.rpartition(",")[2] for line in words.splitlines()]
+    assert groups == [line.rpartition(",")[2] for line in codes.splitlines()]
+    assert groups[1] != groups[2]
+
+
+def test_name_and_reason_are_added_when_asked_for(tmp_path: Path) -> None:
+    source, out = tmp_path / "cases.csv", tmp_path / "out.csv"
+    source.write_text("dx,age,sex\nB17.204,50,1\n,50,1\nB17.204,fifty,1\n", encoding="utf-8")
+    group_cases_csv(scheme("chs-drg-2.0"), source, out, explained=True)
+    head, grouped, empty, faulty = out.read_text(encoding="utf-8").splitlines()
+    assert head == "dx,age,sex,group,name,reason"
+    assert "HS19" in grouped
+    assert "→ DRG HS19" in grouped
+    assert "没有主要诊断" in empty
+    assert "age" in faulty.rpartition(",")[2]
