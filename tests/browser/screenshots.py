@@ -14,6 +14,7 @@ from tests.browser.chromium import chromium
 from web.app import create_app
 
 IMAGES = PROJECT_ROOT / "docs" / "images"
+WRITTEN = "1.冠心病 不稳定性心绞痛 2.高血压3级（极高危） 3.2型糖尿病伴肾病 4.肺部结节待查；排除肺癌"
 DONE = "#result[data-state=done]:not([data-busy])"
 
 
@@ -36,6 +37,23 @@ def _pictures(page: Page) -> None:
     page.wait_for_timeout(500)
     page.wait_for_selector(DONE)
     page.screenshot(path=IMAGES / "page-lookup.png")
+
+
+def _text_box_picture(page: Page) -> None:
+    page.goto("/")
+    page.locator('[id="setlinfo.gend"]').select_option("1")
+    page.locator('[id="setlinfo.age"]').fill("66")
+    box = page.locator(".by-text[data-kind=diagnosis]")
+    box.locator("summary").click()
+    box.locator("textarea").fill(WRITTEN)
+    box.locator(".mention").first.wait_for(timeout=60_000)
+    box.locator("[role=option]").first.focus()
+    page.keyboard.press("Enter")
+    page.locator("#toast").evaluate("toast => toast.hidden = true")
+    page.wait_for_selector(DONE)
+    page.locator("#part-diagnoses").evaluate("part => part.scrollIntoView()")
+    page.wait_for_timeout(2500)
+    page.screenshot(path=IMAGES / "page-text-box.png")
 
 
 def _group_pictures(page: Page) -> None:
@@ -68,6 +86,7 @@ def main() -> None:
             page = context.new_page()
             if scheme == "light":
                 _pictures(page)
+                _text_box_picture(page)
                 page.goto("/rules")
                 page.screenshot(path=IMAGES / "page-rules.png")
             else:
