@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from api.services.comparison import JudgedAlternative, JudgedWhatIf
+from api.services.comparison import REGION_PLAN, JudgedAlternative, JudgedWhatIf
 from api.services.explanation import explain_case
 from api.services.payment import billing_of_list
 from api.state import Service
@@ -199,7 +199,7 @@ def choices(service: Service, received: Received) -> Choices:
     """Every other choice of a list, beside the rules. Raises PackError, TooManyCodesError."""
     case, cost, on = service.dip().case_of_list(received)
     billing = billing_of_list(received, cost)
-    return Choices(service.comparison().what_if(case, billing, on=on, received=received))
+    return Choices(service.comparison().what_if(case, billing, on=on, payment=REGION_PLAN, received=received))
 
 
 def money(value: Decimal | None) -> str:

@@ -70,7 +70,13 @@ def explain(
 def what_if(  # noqa: PLR0917 -- the command line gives them by name
     path: ListArgument,
     form: FormatOption = "text",
-    payment: DrgPaymentOption = "",
+    payment: Annotated[
+        str,
+        typer.Option(
+            "--payment",
+            help="也列出权重、金额和差额：true 用地区的 DRG 支付数据包，或写数据包编号，如 liaocheng-2025。不写不列。",
+        ),
+    ] = "",
     level: LevelOption = "",
     hospital: HospitalOption = "",
     insurance: InsuranceOption = "",
@@ -88,7 +94,7 @@ def what_if(  # noqa: PLR0917 -- the command line gives them by name
         case, cost, on = dip.case_of_list(received)
         billing = billing_of_list(received, cost, given)
         found = desk.what_if(case, billing, on=on, payment=payment, received=received)
-        return found, "\n".join(_what_if_lines(found)) + "\n"
+        return found, "\n".join(_what_if_lines(found, paid=bool(payment))) + "\n"
 
     _each_list(path, settings, form, answer)
 
@@ -186,7 +192,7 @@ def _pair(option: str, text: str) -> tuple[str, str]:
     return first, second
 
 
-def _what_if_lines(found: JudgedWhatIf) -> Iterable[str]:
+def _what_if_lines(found: JudgedWhatIf, *, paid: bool) -> Iterable[str]:
     yield f"清单所列：{_outcome(found.listed)}"
     yield NEUTRAL
     for kind, title in KIND_TITLES.items():
@@ -199,9 +205,12 @@ def _what_if_lines(found: JudgedWhatIf) -> Iterable[str]:
     for carrier in found.carriers:
         named = f"{carrier.code} {carrier.name}".strip()
         yield f"  {ROLES[carrier.role]} {named}：去掉后为 {_outcome(carrier.without)}"
-    if not found.carriers:
+    if found.ungrouped:
+        yield f"  清单没有入组：{found.ungrouped}"
+    elif not found.carriers:
         yield "  没有：去掉任何一个编码，分组都不变"
-    yield f"权重和支付：{found.weights_source or '没有适用的 DRG 支付数据包，不列权重和金额'}"
+    if paid:
+        yield f"权重和支付：{found.weights_source or '没有适用的 DRG 支付数据包，不列权重和金额'}"
     for text in found.missing:
         yield f"  不能给出金额：{text}"
 
@@ -221,7 +230,7 @@ def _alternative_lines(one: JudgedAlternative, *, judged: bool) -> Iterable[str]
     for mention in one.mended:
         yield f"    不再触发 {mention.rule} {mention.title}"
     if judged and not (one.obstacles or one.broken or one.mended):
-        yield "    已装的规则没有发现冲突；仍须有病历依据"
+        yield "    没有规则可以判断，不表示可以改选"
 
 
 def _outcome(outcome: Outcome) -> str:

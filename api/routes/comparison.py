@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api.answers import API_PREFIX, Region, Scheme, answer, ok
-from api.routes.dip import BODY, AskedDep, PackId
+from api.routes.dip import BODY, AskedDep
 from api.state import ServiceDep
 
 router = APIRouter(prefix=API_PREFIX, tags=["分组"])
@@ -32,6 +32,16 @@ Payments = Annotated[
 ]
 
 
+WhatIfPayment = Annotated[
+    str,
+    Query(
+        pattern=r"^[a-z0-9._-]{0,64}$",
+        description="也给出权重、金额和差额：true 用地区的 DRG 支付数据包，或写数据包编号；不写不给出。",
+        examples=["true"],
+    ),
+]
+
+
 @router.post(
     "/group/what-if",
     operation_id="group_what_if",
@@ -44,9 +54,13 @@ Payments = Annotated[
     openapi_extra=BODY,
 )
 async def group_what_if(
-    found: AskedDep, service: ServiceDep, region: Region = "", scheme: Scheme = "", payment: PackId = ""
+    found: AskedDep,
+    service: ServiceDep,
+    region: Region = "",
+    scheme: Scheme = "",
+    payment: WhatIfPayment = "",
 ) -> Response:
-    """按病历中的先后列出每一种选择的分组、权重、预计支付和差额，不按金额排序，也不作推荐。
+    """按病历中的先后列出每一种选择的分组，不按金额排序，也不作推荐；权重、金额和差额要写 `payment` 才给出。
 
     主要诊断和主要手术由病历决定：`rule` 是这种选择须满足的填写规则，`obstacles` 是分组表中的障碍；
     收到的是清单时，`broken`、`mended` 是会新触发、不再触发的质控规则。`carriers` 是去掉就会改变分组

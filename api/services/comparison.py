@@ -32,11 +32,14 @@ from grouper.compare import (
 )
 from grouper.drg import DrgScheme
 from grouper.payment import DrgPlan, pay_case
+from grouper.scheme import NOT_GROUPED
 from grouper.worksheet import Billing
 from models.grouping import Case, GroupResult
 from models.pack import PackError
 from models.wire import Received
 
+REGION_PLAN = "true"
+"""Given for a payment plan: the one of the region."""
 ROW_COLUMNS = ("line", "first", "second", "moved", "first_weight", "second_weight", "weight_difference")
 """Columns of the file that a comparison writes, before those of the cases themselves."""
 
@@ -64,6 +67,8 @@ class JudgedWhatIf(msgspec.Struct, frozen=True):
     weights_source: str = ""
     missing: tuple[str, ...] = ()
     judged: bool = False
+    ungrouped: str = ""
+    """Why the list as it stands has no group (Chinese); empty when it has one."""
 
 
 class ComparisonDesk:
@@ -87,14 +92,21 @@ class ComparisonDesk:
     ) -> JudgedWhatIf:
         """Every other choice of a case; ``received`` is the list it comes from, for the rules.
 
+        ``payment``: the plan for weights and money, REGION_PLAN for that of the region; without one
+        neither is given, so that the choices do not read as an offer.
         Raises PackError, and TooManyCodesError above MAX_CODES codes.
         """
         chosen = self.checker.scheme_for(on, region, scheme)
         missing: list[str] = []
-        weights = self._weights_of(
-            chosen, on, region, payment, lambda plan: _payer(plan, case, billing, missing)
-        )
+        plan_id = "" if payment == REGION_PLAN else payment
+        weights = None
+        if payment:
+            weights = self._weights_of(
+                chosen, on, region, plan_id, lambda plan: _payer(plan, case, billing, missing)
+            )
         found = what_if(chosen, case, weights)
+        listed = chosen.group(case)
+        ungrouped = listed.explanation if listed.code == NOT_GROUPED else ""
         rules = SelectionRules(self.checker, received, region, scheme) if received else None
         return JudgedWhatIf(
             found.listed,
@@ -103,6 +115,7 @@ class ComparisonDesk:
             found.weights_source,
             tuple(dict.fromkeys(missing)),
             rules is not None,
+            ungrouped,
         )
 
     def compare(

@@ -14,7 +14,7 @@ import pytest
 
 from api.cli import run
 from api.services.check import Checker
-from api.services.comparison import ROW_COLUMNS, ComparisonDesk, JudgedWhatIf
+from api.services.comparison import REGION_PLAN, ROW_COLUMNS, ComparisonDesk, JudgedWhatIf
 from api.services.dip import DipDesk
 from api.services.payment import PaymentDesk, billing_of_list
 from api.services.selection import SelectionRules
@@ -64,7 +64,9 @@ def several(example: dict[str, Any]) -> dict[str, Any]:
 def judged(desk: ComparisonDesk, payload: dict[str, Any], region: str = "") -> JudgedWhatIf:
     received = decode_payload(payload)
     case, cost, on = DipDesk(desk.checker).case_of_list(received)
-    return desk.what_if(case, billing_of_list(received, cost), on=on, region=region, received=received)
+    return desk.what_if(
+        case, billing_of_list(received, cost), on=on, region=region, payment=REGION_PLAN, received=received
+    )
 
 
 def test_alternatives_stand_in_the_order_of_the_list(desk: ComparisonDesk, several: dict[str, Any]) -> None:
@@ -152,7 +154,7 @@ def test_a_missing_parameter_is_named_once_and_gives_no_amount(
 
 def test_a_plan_that_stands_on_another_scheme_gives_no_weights(desk: ComparisonDesk) -> None:
     case = Case(("K35.800x001",), ("47.0100",))
-    found = desk.what_if(case, Billing(), region="99", scheme="chs-drg-1.1")
+    found = desk.what_if(case, Billing(), region="99", payment=REGION_PLAN, scheme="chs-drg-1.1")
     assert (found.weights_source, found.listed.weight) == ("", None)
 
 
@@ -312,3 +314,16 @@ def test_the_list_says_how_it_is_billed_and_the_caller_may_differ(example: dict[
     assert (given.cost, given.hospital_level, given.insurance) == (None, "二级", "居民")
     example["setlinfo"]["hi_type"] = "9"
     assert billing_of_list(decode_payload(example), 1).insurance == ""
+
+
+def test_no_figure_is_given_unless_asked_for(desk: ComparisonDesk) -> None:
+    case = Case(("K35.800x001", "I10.x00x002"), ("47.0100",), "1", 35)
+    found = desk.what_if(case, Billing(), region="99", scheme="chs-drg-1.1")
+    outcomes = [found.listed, *(one.outcome for one in found.alternatives)]
+    assert all((one.weight, one.standard, one.payment) == (None, None, None) for one in outcomes)
+    assert found.weights_source == ""
+
+
+def test_a_list_without_a_group_says_why(desk: ComparisonDesk) -> None:
+    found = desk.what_if(Case(("", "I10.x00x002"), (), "1", 35), Billing())
+    assert "没有主要诊断" in found.ungrouped
