@@ -10,6 +10,9 @@ from coding.library import CodeTable, System
 
 __all__ = ["SYSTEMS", "NameTable", "System"]
 SYSTEMS: tuple[System, ...] = ("icd10", "icd9cm3")
+EDITION_BITS = {"beijing": 1, "clinical": 2, "insurance": 4}
+"""The families of editions, by the first part of an edition's name."""
+EVERY_EDITION = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,7 @@ class NameTable:
     the code) run side by side, one entry a code. ``names`` and
     ``owner`` run side by side, one entry a (name, code) pair: ``owner`` is the index of the code,
     ``edition`` is empty for the code's own title and names the edition an alias comes from.
+    ``within`` says which editions write the name so (bits of ``EDITION_BITS``).
     The first ``len(codes)`` names are the titles.
     """
 
@@ -32,6 +36,7 @@ class NameTable:
     names: tuple[str, ...]
     owner: tuple[int, ...]
     edition: tuple[str, ...]
+    within: tuple[int, ...]
 
     @classmethod
     def of(cls, table: CodeTable) -> NameTable:
@@ -56,15 +61,28 @@ class NameTable:
         known = {(row["insurance_code"], row["edition"]) for row in crosswalk}
         editions = Counter(code for code, _ in known)
         names, owner, edition = list(titles), list(range(len(rows))), [""] * len(rows)
-        seen = set(zip(names, owner, strict=True))
-        for row in sorted(aliases, key=lambda row: (row["code"], row["name"], row["edition"])):
+        # An edition that has a code and no other name for it has the code's title.
+        within = [0] * len(rows)
+        for code, of in known:
+            if code in place:
+                within[place[code]] |= _bit(of)
+        seen = {pair: entry for entry, pair in enumerate(zip(names, owner, strict=True))}
+        ordered = sorted(aliases, key=lambda row: (row["code"], row["name"], row["edition"]))
+        for row in ordered:
+            if row["code"] in place:
+                within[place[row["code"]]] &= ~_bit(row["edition"])
+        for row in ordered:
             index = place.get(row["code"])
-            if index is None or (row["name"], index) in seen:
+            if index is None:
                 continue
-            seen.add((row["name"], index))
+            entry = seen.setdefault((row["name"], index), len(names))
+            if entry < len(names):
+                within[entry] |= _bit(row["edition"])
+                continue
             names.append(row["name"])
             owner.append(index)
             edition.append(row["edition"])
+            within.append(_bit(row["edition"]))
         return cls(
             system,
             tuple(row["code"] for row in rows),
@@ -75,4 +93,9 @@ class NameTable:
             tuple(names),
             tuple(owner),
             tuple(edition),
+            tuple(within),
         )
+
+
+def _bit(edition: str) -> int:
+    return EDITION_BITS.get(edition.partition("-")[0], 0)

@@ -130,8 +130,10 @@ def _train_shipped(kind: Kind | None, out: Path, threads: int, region: str, home
         foundation = Foundation.load(store, system, region, out / WORDS)
         started = time.perf_counter()
         with _watching() as watch:
-            model = train_shipped(foundation.index(), watch, threads)
+            index = foundation.index()
+            model = train_shipped(index, watch, threads)
         model.save(out / system)
+        foundation.write_cuts(index.names)
         first = model.manifest["held_out_first_right"]
         typer.echo(
             f"{system}：{time.perf_counter() - started:.0f} 秒，自编留出用语首选正确 {first:.3f}，已写入 {out / system}"

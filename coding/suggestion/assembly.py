@@ -23,6 +23,7 @@ from models.pack import PROJECT_ROOT, PackError, PackStore, write_atomically
 
 SHIPPED_MODELS = PROJECT_ROOT / "models" / "trained"
 WORDS = "words.txt"
+CUTS = "cuts.txt"
 PAST = "past.jsonl"
 ACTIVE = "active.json"
 SHIPPED = "shipped"
@@ -87,6 +88,8 @@ class Foundation:
     terms: Terms
     tokenizer: Tokenizer
     limits: SexLimits
+    cuts: Path
+    """The words of the names, cut beforehand, where such a file is."""
 
     @classmethod
     def load(
@@ -103,14 +106,19 @@ class Foundation:
             limits = SexLimits.load(store.pack_for("sex-restricted", region))
         except PackError:
             limits = SexLimits({})
-        return cls(table, terms, tokenizer, limits)
+        return cls(table, terms, tokenizer, limits, path.parent / system / CUTS)
 
     def index(self, codings: Sequence[Coding] = ()) -> NameIndex:
         """The index, with the names that only the hospital's own codings have."""
         table = self.table
         if codings:
             table = with_local(table, self._local_names(codings))
-        return NameIndex.build(table, self.terms, self.tokenizer)
+        return NameIndex.build(table, self.terms, self.tokenizer, self.tokenizer.load_cuts(self.cuts))
+
+    def write_cuts(self, names: Iterable[str]) -> None:
+        """Cut ``names`` (as the index has them) once for all later starts."""
+        self.cuts.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.cuts, self.tokenizer.dump_cuts(names).encode())
 
     def _local_names(self, codings: Sequence[Coding]) -> list[tuple[str, str]]:
         normalize = self.terms.normalize

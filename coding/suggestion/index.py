@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from coding.names import NameTable
+from coding.names import EDITION_BITS, EVERY_EDITION, NameTable
 from coding.normalize import Replacer
 from coding.suggestion.grams import Float, Grams, Words
 from coding.suggestion.split import Splitter
@@ -98,8 +98,13 @@ class NameIndex:
     tokenizer: Tokenizer
 
     @classmethod
-    def build(cls, table: NameTable, terms: Terms, tokenizer: Tokenizer) -> NameIndex:
-        """Index the names of ``table``, and for diagnoses the morphology names of ``terms``."""
+    def build(
+        cls, table: NameTable, terms: Terms, tokenizer: Tokenizer, cuts: Mapping[str, str] | None = None
+    ) -> NameIndex:
+        """Index the names of ``table``, and for diagnoses the morphology names of ``terms``.
+
+        ``cuts``: the words of names that were cut before, joined with blanks.
+        """
         table = with_morphology(table, terms) if table.system == "icd10" else table
         place: dict[str, int] = {}
         shown: list[str] = []
@@ -118,7 +123,8 @@ class NameIndex:
         automaton = _automaton(names, table, bearers)
         gram_space = Grams.fit(names)
         grams = gram_space.vectors(names)
-        tokens = [tokenizer.tokenize(name) for name in names]
+        known = cuts or {}
+        tokens = [known[name].split() if name in known else tokenizer.tokenize(name) for name in names]
         word_space = Words.fit(tokens)
         words = word_space.vectors(tokens)
         single = np.flatnonzero(gram_space.keys < 1 << 21)
@@ -126,7 +132,8 @@ class NameIndex:
         binary.data[:] = 1
         weight = gram_space.idf[: len(single)]
         expansions = terms.expansions[table.system]
-        order = np.array(sorted(range(len(names)), key=lambda i: table.codes[bearers[i][0]]), dtype=np.int64)
+        keys = [table.codes[owners[0]] for owners in bearers]
+        order = np.array(sorted(range(len(names)), key=keys.__getitem__), dtype=np.int64)
         return cls(
             table,
             tuple(names),
@@ -148,13 +155,19 @@ class NameIndex:
             _flags(table, spellings, names, bearers, terms=terms, automaton=automaton),
             np.array([table.grey[owners[0]] for owners in bearers]),
             order,
-            Groups.build([table.codes[bearers[i][0]][:3] for i in order], order),
-            Groups.build([table.codes[bearers[i][0]][:5] for i in order], order),
+            Groups.build([keys[i][:3] for i in order], order),
+            Groups.build([keys[i][:5] for i in order], order),
             automaton,
             Splitter.build(table.system, names, terms),
-            Replacer({key: values[0] for key, values in expansions.items()}),
+            Replacer(
+                {key: values[0] for key, values in expansions.items() if not _only_alone(key, values[0])}
+            ),
             Replacer(dict(terms.broader)),
-            {key: values for key, values in expansions.items() if len(values) > 1},
+            {
+                key: values
+                for key, values in expansions.items()
+                if len(values) > 1 or _only_alone(key, values[0])
+            },
             terms,
             tokenizer,
         )
@@ -165,7 +178,8 @@ class NameIndex:
 
     def expand(self, text: str) -> str:
         """``text`` with the usual wording of every abbreviation and usage in it."""
-        return self.expander.replace(text)
+        alone = self.alternatives.get(text)
+        return alone[0] if alone else self.expander.replace(text)
 
     def names_in(self, text: str) -> list[int]:
         """Every name that stands in ``text``, the longest first."""
@@ -175,6 +189,11 @@ class NameIndex:
     def generalize(self, text: str) -> str:
         """``text`` with every part of the body named by what the tables group it under."""
         return self.generalizer.replace(text)
+
+
+def _only_alone(usage: str, meaning: str) -> bool:
+    """An instrument means an examination only where nothing is done through it: 胃镜, 胃镜下止血."""
+    return usage.endswith("镜") and meaning.endswith("镜检查")
 
 
 def _automaton(names: list[str], table: NameTable, bearers: list[list[int]]) -> ahocorasick.Automaton:
@@ -206,6 +225,10 @@ def with_morphology(table: NameTable, terms: Terms) -> NameTable:
         + table.owner[size:]
         + tuple(place[code] for code, _ in others),
         table.edition[:size] + ("",) * len(place) + table.edition[size:] + ("ICD-O-3",) * len(others),
+        table.within[:size]
+        + (EVERY_EDITION,) * len(place)
+        + table.within[size:]
+        + (EVERY_EDITION,) * len(others),
     )
 
 
@@ -232,6 +255,10 @@ def with_local(table: NameTable, entries: Sequence[tuple[str, str]]) -> NameTabl
         table.names[:size] + tuple(new.values()) + table.names[size:] + tuple(name for _, name in aliases),
         table.owner[:size] + tuple(place[c] for c in new) + table.owner[size:] + tuple(o for o, _ in aliases),
         table.edition[:size] + ("",) * len(new) + table.edition[size:] + (LOCAL,) * len(aliases),
+        table.within[:size]
+        + (EVERY_EDITION,) * len(new)
+        + table.within[size:]
+        + (EVERY_EDITION,) * len(aliases),
     )
 
 
@@ -239,7 +266,7 @@ def qualifier_rows(texts: Sequence[str]) -> Float:
     """Which qualifiers each text has, shape (texts, qualifiers), 0 or 1."""
     rows = np.zeros((len(texts), len(QUALIFIERS)), dtype=np.float32)
     joined = "\n".join(texts)
-    starts = np.cumsum([0] + [len(text) + 1 for text in texts[:-1]])
+    starts = _line_starts(texts)
     for column, word in enumerate(QUALIFIERS):
         place = joined.find(word)
         hits = []
@@ -262,27 +289,54 @@ def _flags(
 ) -> Float:
     """Per name: is a title, number of its codes, names of its code, grey, morphology, vague
     wording, editions that have it, whether an extension code, whether an unspecified
-    one, in how many names it stands, how many usages lead to it, whether it is coded daily."""
-    aliases = np.bincount(np.array(table.owner), minlength=len(table.codes))
-    rows = np.zeros((len(names), 12), dtype=np.float32)
-    spread = np.zeros(len(names), dtype=np.float32)
-    for name in names:
-        spread[list({other for _, other in automaton.iter(name)})] += 1
-    rows[:, 9] = np.log(np.maximum(spread, 1))
+    one, in how many names it stands, how many usages lead to it, whether it is coded daily, how many
+    editions write it so, whether the Beijing edition does (the oldest, whose terms most doctors learned)."""
+    size = len(table.codes)
+    first = np.array([owners[0] for owners in bearers], dtype=np.int64)
+    aliases = np.bincount(np.array(table.owner), minlength=size)
+    starts = np.cumsum([0, *(len(owners) for owners in bearers)])[:-1]
+    every = np.array([owner for owners in bearers for owner in owners], dtype=np.int64)
+    place = {name: row for row, name in enumerate(names)}
     usages = Counter(compact(value) for values in terms.expansions[table.system].values() for value in values)
-    common = {compact(name) for name in terms.common[table.system]}
-    for index, owners in enumerate(bearers):
-        rows[index, 10] = min(usages[names[index]], 6)
-        rows[index, 11] = names[index] in common
-        first = owners[0]
-        rows[index, 0] = any(spelled[owner] == names[index] for owner in owners)
-        rows[index, 1] = min(len(owners), 4)
-        rows[index, 2] = min(int(aliases[first]), 6)
-        rows[index, 3] = table.grey[first]
-        rows[index, 4] = table.kinds[first] == MORPHOLOGY
-        code = table.codes[first]
-        rows[index, 6] = max(table.editions[owner] for owner in owners)
-        rows[index, 7] = "x" in code[4:].partition("+")[0]
-        rows[index, 8] = code[4:5] == "9"
-        rows[index, 5] = any(word in names[index] for word in ("其他", "未特指", "未提及", "不可归类"))
+    common = [compact(name) for name in terms.common[table.system]]
+    rows = np.zeros((len(names), 14), dtype=np.float32)
+    rows[[place[name] for name in spelled[:size]], 0] = 1
+    rows[:, 1] = np.minimum(np.diff(np.append(starts, len(every))), 4)
+    rows[:, 2] = np.minimum(aliases[first], 6)
+    rows[:, 3] = np.array(table.grey)[first]
+    rows[:, 4] = np.array([kind == MORPHOLOGY for kind in table.kinds])[first]
+    rows[:, 5] = _having(names, ("其他", "未特指", "未提及", "不可归类"))
+    rows[:, 6] = np.maximum.reduceat(np.array(table.editions)[every], starts)
+    rows[:, 7] = np.array(["x" in code[4:].partition("+")[0] for code in table.codes])[first]
+    rows[:, 8] = np.array([code[4:5] == "9" for code in table.codes])[first]
+    rows[:, 9] = np.log(np.maximum(_spread(names, automaton), 1))
+    for value, times in usages.items():
+        if value in place:
+            rows[place[value], 10] = min(times, 6)
+    rows[[place[name] for name in common if name in place], 11] = 1
+    within = np.zeros(len(names), dtype=np.int64)
+    np.bitwise_or.at(within, [place[name] for name in spelled], np.array(table.within))
+    for bit in EDITION_BITS.values():
+        rows[:, 12] += (within & bit) > 0
+    rows[:, 13] = (within & EDITION_BITS["beijing"]) > 0
     return rows
+
+
+def _line_starts(names: Sequence[str]) -> NDArray[np.int64]:
+    """Where each name begins when all are joined with line ends."""
+    return np.cumsum([0, *(len(name) + 1 for name in names[:-1])])
+
+
+def _having(names: Sequence[str], words: Sequence[str]) -> NDArray[np.bool_]:
+    """Which names have one of ``words``."""
+    return np.array([any(word in name for word in words) for name in names])
+
+
+def _spread(names: Sequence[str], automaton: ahocorasick.Automaton) -> NDArray[np.int64]:
+    """In how many names each name stands, itself included."""
+    if not names:
+        return np.zeros(0, dtype=np.int64)
+    hits = np.array(list(automaton.iter("\n".join(names))), dtype=np.int64).reshape(-1, 2)
+    inside = np.searchsorted(_line_starts(names), hits[:, 0], side="right") - 1
+    pairs = np.unique(inside * len(names) + hits[:, 1])
+    return np.bincount(pairs % len(names), minlength=len(names))

@@ -33,6 +33,7 @@ FEATURES = (
     "length_ratio", "unit_share", "level", "units", "extra_qualifiers", "missing_qualifiers",
     "shared_qualifiers", "digits_extra", "digits_missing", "is_title", "codes", "aliases", "grey",
     "morphology", "vague", "editions", "extension", "unspecified", "spread", "usages", "common_name",
+    "name_editions", "beijing", "fit", "fit_share", "whole_fit", "ratio_share",
     "category_best", "category_mean", "subcategory_best", "subcategory_mean", "past_best", "past_sum",
     "past_code", "past_category", "past_count", "past_share", "past_exact",
 )  # fmt: skip
@@ -178,9 +179,8 @@ class Matcher:
         inside = best[:, candidates]
         ranks = (-inside).argsort(axis=1).argsort(axis=1)
         put("best_rank", ranks[unit, row])
-        value = word_cosines[unit, candidates]
-        put("word", value)
-        put("word_share", value / np.maximum(word_cosines.max(axis=1), 1e-6)[unit])
+        put("word", word_cosines[unit, candidates])
+        put("word_share", features[:, COLUMN["word"]] / np.maximum(word_cosines.max(axis=1), 1e-6)[unit])
         put("whole", best[0, candidates])
         put("whole_share", best[0, candidates] / peak[0])
         put("whole_word", word_cosines[0, candidates])
@@ -191,6 +191,7 @@ class Matcher:
             for u in unit.tolist()
         ]
         self._fuzzy(features, names, forms, unit)
+        self._fit(features, unit, count)
         put(
             "contained",
             [
@@ -218,7 +219,7 @@ class Matcher:
         put("level", level[unit])
         put("units", count)
         self._qualifiers(features, candidates, names, forms, unit)
-        features[:, COLUMN["is_title"] : COLUMN["common_name"] + 1] = index.flags[candidates]
+        features[:, COLUMN["is_title"] : COLUMN["beijing"] + 1] = index.flags[candidates]
         self._neighbourhood(features, candidates, best[0])
         if recall is not None:
             self._remember(features, candidates, recall)
@@ -259,6 +260,21 @@ class Matcher:
             back = np.minimum(np.asarray((rows @ self.translations.to.T).todense()), 1)
             back = np.maximum(back, np.asarray(rows.todense()))
             features[:, COLUMN["text_learned"]] = ((back * have[unit]) @ weight) / text_weight[unit]
+
+    @staticmethod
+    def _fit(features: Float, unit: NDArray[np.int64], count: int) -> None:
+        """Both coverages in one number, and beside the best of the same unit."""
+        for name, one, other in (
+            ("fit", "name_covered", "text_covered"),
+            ("whole_fit", "whole_name_covered", "whole_text_covered"),
+        ):
+            left, right = features[:, COLUMN[one]], features[:, COLUMN[other]]
+            features[:, COLUMN[name]] = 2 * left * right / np.maximum(left + right, 1e-6)
+        for name in ("fit", "ratio"):
+            values = features[:, COLUMN[name]]
+            most = np.zeros(count, dtype=np.float32)
+            np.maximum.at(most, unit, values)
+            features[:, COLUMN[f"{name}_share"]] = values / np.maximum(most, 1e-6)[unit]
 
     def _neighbourhood(self, features: Float, candidates: NDArray[np.int64], whole: Float) -> None:
         """How near the other names of the candidate's category are to the whole statement."""

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ MANIFEST = "manifest.json"
 RANKER = "ranker.txt"
 CALIBRATION = "calibration.skops"
 TRANSLATIONS = "translations.csv"
-FORMAT = 1
+FORMAT = 2
 CALIBRATION_INPUTS = (
     "best",
     "name_covered",
@@ -41,13 +41,52 @@ class ModelError(Exception):
     """A trained model cannot be read or does not fit this program; the message is Chinese."""
 
 
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A fitted standardisation and logistic regression as plain numbers, one a column of inputs.
+
+    The classifier itself ships beside it; using it would mean importing scikit-learn at every start.
+    """
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    weight: tuple[float, ...]
+    intercept: float
+
+    @classmethod
+    def of(cls, pipeline: Any) -> Calibration:
+        """The numbers of a pipeline of StandardScaler and LogisticRegression."""
+        scaler, regression = pipeline[0], pipeline[1]
+        return cls(
+            tuple(scaler.mean_.tolist()),
+            tuple(scaler.scale_.tolist()),
+            tuple(regression.coef_[0].tolist()),
+            float(regression.intercept_[0]),
+        )
+
+    @classmethod
+    def read(cls, numbers: Mapping[str, Any]) -> Calibration:
+        """From the manifest. Raises KeyError, TypeError or ValueError."""
+        mean, scale, weight = (tuple(map(float, numbers[key])) for key in ("mean", "scale", "weight"))
+        return cls(mean, scale, weight, float(numbers["intercept"]))
+
+    def probabilities(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The probability of each row."""
+        logits = ((rows - self.mean) / self.scale) @ np.array(self.weight) + self.intercept
+        return np.asarray(1 / (1 + np.exp(-logits)))
+
+
 @dataclass(frozen=True)
 class Model:
-    """One trained model of one system. ``manifest`` says what data, versions and metrics it has."""
+    """One trained model of one system. ``manifest`` says what data, versions and metrics it has.
+
+    ``classifier``: the calibration as skops wrote it.
+    """
 
     system: System
     ranker: Any
-    calibration: Any
+    calibration: Calibration
+    classifier: bytes
     translations: Sequence[tuple[str, str, float]]
     manifest: Mapping[str, Any]
 
@@ -61,7 +100,7 @@ class Model:
         """The calibrated probability that each candidate is a right one."""
         if not len(scores):
             return np.zeros(0)
-        return np.asarray(self.calibration.predict_proba(calibration_rows(comparison.features, scores))[:, 1])
+        return self.calibration.probabilities(calibration_rows(comparison.features, scores))
 
     def learned(self, index: NameIndex) -> Translations:
         """The learned characters in the vocabulary of ``index``."""
@@ -77,8 +116,6 @@ class Model:
 
     def save(self, folder: Path) -> None:
         """Write the model into ``folder``; the manifest comes last, so a half-written model is none."""
-        import skops.io  # noqa: PLC0415 - heavy, and only training writes
-
         folder.mkdir(parents=True, exist_ok=True)
         buffer = io.StringIO(newline="")
         writer = csv.writer(buffer, lineterminator="\n")
@@ -86,7 +123,7 @@ class Model:
         writer.writerows((a, b, f"{w:.4f}") for a, b, w in self.translations)
         parts = {
             RANKER: self.ranker.model_to_string().encode(),
-            CALIBRATION: skops.io.dumps(self.calibration),
+            CALIBRATION: self.classifier,
             TRANSLATIONS: buffer.getvalue().encode(),
         }
         for name, content in parts.items():
@@ -95,6 +132,7 @@ class Model:
             **self.manifest,
             "format": FORMAT,
             "system": self.system,
+            "calibration": asdict(self.calibration),
             "features": list(FEATURES),
             "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()},
         }
@@ -105,7 +143,6 @@ class Model:
     def load(cls, folder: Path) -> Model:
         """Read a model that ``save`` wrote. Raises ModelError."""
         import lightgbm  # noqa: PLC0415 - heavy
-        import skops.io  # noqa: PLC0415
 
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -114,6 +151,10 @@ class Model:
             raise ModelError(f"{folder}：不能读取编码推荐模型（{error}）；请重新训练或回退") from error
         if manifest.get("format") != FORMAT or tuple(manifest.get("features", ())) != FEATURES:
             raise ModelError(f"{folder}：模型与本程序版本不符；请用 qingdan coding train 重新训练")
+        try:
+            calibration = Calibration.read(manifest["calibration"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{folder / MANIFEST}：缺少校准参数（{error}）；请重新训练或回退") from error
         for name, content in parts.items():
             if hashlib.sha256(content).hexdigest() != manifest.get("sha256", {}).get(name):
                 raise ModelError(f"{folder / name}：内容与清单的 sha256 不一致，文件被改动或不完整")
@@ -121,8 +162,8 @@ class Model:
         return cls(
             "icd9cm3" if manifest.get("system") == "icd9cm3" else "icd10",
             lightgbm.Booster(model_str=parts[RANKER].decode()),
-            # Nothing but scikit-learn's own types is in it, which skops trusts without being told.
-            skops.io.loads(parts[CALIBRATION], trusted=[]),
+            calibration,
+            parts[CALIBRATION],
             [(row["text"], row["name"], float(row["strength"])) for row in rows],
             manifest,
         )

@@ -29,6 +29,8 @@ STATUSES: dict[Status, str] = {
 CONFIDENT = 0.35
 """Below this probability the first candidate is wrong more often than a coder should be shown as an answer."""
 OFFERED = 0.02
+LEAST_SAID = 0.5
+"""Share of the text's characters (by idf) without which no candidate is called sure."""
 SAYS_ALL = 0.8
 """Share of the characters (by idf) that a combination code's name and the statement must share."""
 SAYS_ONE = 0.95
@@ -170,7 +172,11 @@ class Suggester:
                 # One code that holds everything goes before the codes of the parts.
                 rows = [combined, *(row for row in rows if row != combined)]
             candidates = _distinct(self._candidates(ranked, rows[: limit * 3], context))[:limit]
-            sure = bool(candidates) and candidates[0].probability >= CONFIDENT
+            sure = (
+                bool(candidates)
+                and candidates[0].probability >= CONFIDENT
+                and self._grounded(ranked, rows[0])
+            )
             mentions.append(
                 self._mention(
                     source,
@@ -182,6 +188,13 @@ class Suggester:
                 )
             )
         return mentions
+
+    @staticmethod
+    def _grounded(ranked: Ranked, row: int) -> bool:
+        """Whether the candidate has enough of the text's own characters, or was chosen for the like before."""
+        column = ranked.comparison.features[int(ranked.order[row])]
+        said = max(column[COLUMN["text_covered"]], column[COLUMN["text_learned"]], column[COLUMN["same"]])
+        return bool(said >= LEAST_SAID or column[COLUMN["past_best"]] > 0 or column[COLUMN["contained"]])
 
     def _chosen_units(self, ranked: Ranked) -> list[Unit]:
         """The units that together explain the statement best, without overlap, in order."""

@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from coding.names import System
 from coding.suggestion.grams import Float
 from coding.suggestion.history import PastCodings
 from coding.suggestion.index import NameIndex, compact
 from coding.suggestion.match import FEATURES, Comparison, Matcher, Translations
-from coding.suggestion.model import Model, calibration_rows
+from coding.suggestion.model import Calibration, Model, calibration_rows
 from coding.suggestion.translate import learn_translations
 from coding.suggestion.variations import HARD, Example, Variations
 
 SEED = 20240607
-MADE_EXAMPLES = 7000
+MADE_EXAMPLES: dict[System, int] = {"icd10": 7000, "icd9cm3": 5000}
 MADE_BESIDE_HISTORY = 1500
 CALIBRATION_EXAMPLES = 1500
 HELD_OUT_SHARE = 0.15
@@ -81,7 +82,7 @@ def silent(_stage: str, _done: int, _total: int) -> None:
 def train_shipped(index: NameIndex, progress: Progress = silent, threads: int = 2) -> Model:
     """The model that ships: learned from the code tables, aliases and our terms only; repeatable."""
     translations = learn_translations(index, alias_pairs(index))
-    examples = Variations(index, SEED).make(MADE_EXAMPLES)
+    examples = Variations(index, SEED).make(MADE_EXAMPLES[index.table.system])
     matcher = Matcher(index, translations)
     rows = Rows()
     for done, example in enumerate(examples):
@@ -192,11 +193,13 @@ def _compare_example(matcher: Matcher, example: Example, rows: Rows, left_out: i
     index = matcher.index
     wanted = set(example.names)
     codes = {int(index.code_of[name]) for name in wanted}
+    # A procedure is shown by its code's title, so that every name of the code is as right.
+    same_code = SAME_CODE if index.table.system == "icd10" else RIGHT_NAME
     for statement in index.splitter.statements(index.terms.normalize.aligned(example.text)):
         comparison = matcher.compare(statement, left_out, example.hidden)
         grades = np.array(
             [
-                RIGHT_NAME if name in wanted else SAME_CODE if int(index.code_of[name]) in codes else 0
+                RIGHT_NAME if name in wanted else same_code if int(index.code_of[name]) in codes else 0
                 for name in comparison.names.tolist()
             ],
             dtype=np.int64,
@@ -216,6 +219,7 @@ def _fit(
 ) -> Model:
     import lightgbm  # noqa: PLC0415 - heavy
     import sklearn  # noqa: PLC0415
+    import skops.io  # noqa: PLC0415
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
@@ -261,4 +265,4 @@ def _fit(
             "numpy": np.__version__,
         },
     }
-    return Model(system, ranker, calibration, learned, manifest)
+    return Model(system, ranker, Calibration.of(calibration), skops.io.dumps(calibration), learned, manifest)

@@ -126,11 +126,14 @@ _JOINTS = (
 _WEAK = frozenset("性的症病型部术和与伴有及后道处区腔体内下")
 STRENGTHS = (0.6, 1.0, 1.0, 1.5, 2.2)
 """How roughly names are treated: every step's chance is multiplied by one of these."""
-HARD = {"icd10": (1.5, 2.2, 3.0, 4.0), "icd9cm3": (2.5, 3.5, 4.5)}
+HARD = {"icd10": (1.2, 2.0, 2.6, 3.2), "icd9cm3": (2.2, 3.0, 4.0)}
 """The same for calibration: real texts are further from the tables than what the ranker learns on, and a
 probability must not promise more than they allow."""
 SHARE_NOT_IN_EVERY_EDITION = 0.15
-SHARE_OF_ALIASES = {"icd10": 0.35, "icd9cm3": 0.1}
+SHARE_OF_ALIASES = 0.1
+"""Of procedures, which are shown by the code's title."""
+SHARE_NOT_BEIJING = 0.15
+"""Of diagnoses that the Beijing edition does not write so: later editions added what records seldom say."""
 SHARE_OF_EXTENSIONS = {"icd10": 0.7, "icd9cm3": 0.1}
 SHARE_OF_GREY = 0.1
 SHARE_OF_VAGUE = 0.3
@@ -140,6 +143,8 @@ COMMON_WEIGHT = {"icd10": 6.0, "icd9cm3": 8.0}
 SPECIFIC_SHARE = 0.3
 """Share of examples that say more than the code that is wanted."""
 TUMOUR_SHARE = 0.07
+OTHER_WORDING_SHARE = {"icd10": 0.2, "icd9cm3": 0.1}
+"""Share of examples in which one edition's name of a code stands for another's: people wrote both."""
 _MOST_NAMES = (1, 1, 1, 1, 1, 1, 2, 2, 2, 3)
 
 
@@ -183,6 +188,7 @@ class Variations:
             else []
         )
         self._broader = self._general_names()
+        self._paired = self._names_of_one_code()
 
     def make(self, count: int) -> list[Example]:
         """``count`` examples."""
@@ -199,7 +205,11 @@ class Variations:
                 * (1.0, SHARE_OF_GREY)[int(flags[3])]
                 * (1.0, SHARE_OF_VAGUE)[int(flags[5])]
             )
-            weight *= (SHARE_OF_ALIASES[self.system], 1.0)[int(flags[0])] * (
+            if self.system == "icd10":
+                weight *= (SHARE_NOT_BEIJING, 1.0)[int(flags[13])]
+            else:
+                weight *= (SHARE_OF_ALIASES, 1.0)[int(flags[0])]
+            weight *= (
                 1.0,
                 SHARE_OF_EXTENSIONS[self.system],
             )[int(flags[7])]
@@ -225,6 +235,8 @@ class Variations:
         return bisect(self._cumulative, self.random.random() * self._cumulative[-1])
 
     def _example(self) -> Example:
+        if self._paired and self.random.random() < OTHER_WORDING_SHARE[self.system]:
+            return self._other_wording()
         if self.random.random() < SPECIFIC_SHARE:
             example = self._specific()
             if example is not None:
@@ -263,6 +275,27 @@ class Variations:
         if general is None:
             return None
         return Example(self._written(self.index.names[narrow], 0.5), (general,), (narrow,))
+
+    def _names_of_one_code(self) -> list[tuple[int, tuple[int, ...]]]:
+        """Each name whose code has others, with those that may stand for it: the Beijing edition's first."""
+        index = self.index
+        of_code: dict[int, list[int]] = defaultdict(list)
+        for row in range(len(index.names)):
+            if not index.flags[row, 4] and not index.flags[row, 3]:
+                of_code[int(index.code_of[row])].append(row)
+        found = []
+        for rows in of_code.values():
+            wanted = [row for row in rows if index.flags[row, 13]] if self.system == "icd10" else rows
+            for row in rows:
+                others = tuple(other for other in wanted if other != row)
+                if others:
+                    found.append((row, others))
+        return found
+
+    def _other_wording(self) -> Example:
+        """A name of a code as the text, its other names as what is wanted, the name itself not offered."""
+        row, others = self.random.choice(self._paired)
+        return Example(self._written(self.index.names[row], 0.4), others, (row,))
 
     def _written(self, name: str, strength: float = 1.0) -> str:
         text = name
@@ -319,6 +352,8 @@ class Variations:
         return piece + text if self.random.random() < 0.5 else text + piece
 
     def _misspelt(self, text: str) -> str:
+        if not text:
+            return text
         place = self.random.randrange(len(text))
         other = self.index.names[self._name()]
         return text[:place] + self.random.choice(other) + text[place + 1 :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import re
@@ -66,6 +67,34 @@ class Tokenizer:
         for word in sorted(self.frequencies):
             out.write(f"{word} {self.frequencies[word]}\n")
         return out.getvalue()
+
+    def dump_cuts(self, names: Iterable[str]) -> str:
+        """The words of ``names``, so that starting need not cut them again: ``load_cuts`` reads it.
+
+        The first line says of which dictionary they are.
+        """
+        lines = [self.digest()]
+        for name in sorted(set(names)):
+            words = " ".join(self.tokenize(name))
+            lines.append(words if words.replace(" ", "") == name else f"{name}\t{words}")
+        return "\n".join(lines) + "\n"
+
+    def load_cuts(self, path: Path) -> dict[str, str]:
+        """Name → its words joined with blanks; empty when there is no file or it is of another dictionary."""
+        if not path.is_file():
+            return {}
+        digest, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+        if digest != self.digest():
+            return {}
+        found = {}
+        for line in lines:
+            name, tab, words = line.partition("\t")
+            found[name if tab else name.replace(" ", "")] = words if tab else name
+        return found
+
+    def digest(self) -> str:
+        """SHA-256 of ``dump``."""
+        return hashlib.sha256(self.dump().encode()).hexdigest()
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
+import skops.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coding.library import load_library
+from coding.names import EDITION_BITS, NameTable, System
 from coding.suggestion.advice import advise
+from coding.suggestion.assembly import CUTS, SHIPPED_MODELS
 from coding.suggestion.context import Context
 from coding.suggestion.split import certainty_of
+from coding.suggestion.words import Tokenizer
 from models.pack import PackStore
 from tests.coding.suggestion_fixtures import shipped
 
@@ -154,3 +161,56 @@ def test_advice_offers_the_more_specific_code_that_the_text_supports() -> None:
     library = load_library(PackStore())
     advice = advise(library, shipped("icd10"), Context(diagnoses=("I10.x00x002",)), "高血压3级")
     assert ("I10.x00x002", "I10.x05") in {(found.code, found.instead) for found in advice.more_specific}
+
+
+@pytest.mark.parametrize("system", ["icd10", "icd9cm3"])
+def test_the_numbers_used_are_those_of_the_classifier_that_ships(system: System) -> None:
+    model = shipped(system).model
+    classifier = skops.io.loads(model.classifier, trusted=[])
+    rows = np.random.default_rng(3).normal(size=(50, len(model.calibration.weight))) * 2
+    expected = classifier.predict_proba(rows)[:, 1]
+    assert np.abs(model.calibration.probabilities(rows) - expected).max() < 1e-9
+
+
+@pytest.mark.parametrize("system", ["icd10", "icd9cm3"])
+def test_the_cuts_that_ship_are_what_the_dictionary_gives(system: System) -> None:
+    index = shipped(system).index
+    cuts = index.tokenizer.load_cuts(SHIPPED_MODELS / system / CUTS)
+    assert set(cuts) == set(index.names)
+    for name in index.names[:: len(index.names) // 500]:
+        assert cuts[name].split() == index.tokenizer.tokenize(name)
+
+
+def test_cuts_of_another_dictionary_are_not_used(tmp_path: Path) -> None:
+    one, other = Tokenizer({"高血压": 3, "血压": 2}), Tokenizer({"血压": 2})
+    path = tmp_path / CUTS
+    path.write_text(one.dump_cuts(["高血压", "高血压(2级)"]), encoding="utf-8")
+    assert one.load_cuts(path) == {"高血压": "高血压", "高血压(2级)": "高血压 2 级"}
+    assert other.load_cuts(path) == {}
+    assert one.load_cuts(tmp_path / "absent.txt") == {}
+
+
+def test_an_instrument_alone_means_an_examination_and_with_more_does_not() -> None:
+    index = shipped("icd9cm3").index
+    assert index.expand("胃镜") == "胃镜检查"
+    assert "检查" not in index.expand("胃镜下止血术")
+    assert "腹腔镜" not in index.expand("胸腔镜下肺叶切除术")
+
+
+def test_editions_say_which_of_them_write_a_name_so() -> None:
+    table = NameTable.build(
+        "icd10",
+        [{"code": "A00", "name": "甲", "grey": "0"}, {"code": "A01", "name": "乙", "grey": "0"}],
+        [{"code": "A00", "name": "甲病", "edition": "beijing-7.0"}],
+        [
+            {"edition": "beijing-7.0", "code": "A00", "insurance_code": "A00"},
+            {"edition": "clinical-2.0", "code": "A00", "insurance_code": "A00"},
+            {"edition": "beijing-7.0", "code": "A01", "insurance_code": "A01"},
+        ],
+    )
+    bits = dict(zip(table.names, table.within, strict=True))
+    assert bits == {
+        "甲": EDITION_BITS["clinical"],
+        "甲病": EDITION_BITS["beijing"],
+        "乙": EDITION_BITS["beijing"],
+    }
