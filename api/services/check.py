@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 from typing import TypeVar
+
+import msgspec
 
 from coding.library import CodeLibrary
 from grouper.drg import DrgScheme, compile_scheme
@@ -19,6 +22,10 @@ from qc_rules.ruleset import RuleSet, rule_packs
 from qc_rules.schema import Stage
 
 FULL_SCORE = 100
+MAX_REPEATS = 50
+"""Findings of one rule that a report lists."""
+NEEDED_NODES = ("setlinfo", "diseinfo")
+"""A list of which these cannot be read gets no points."""
 GRADES = ((90, "甲"), (75, "乙"), (0, "丙"))
 """Lowest score of each grade, after the grades of medical record quality (甲、乙、丙级病案)."""
 MAX_REMEMBERED = 4096
@@ -151,14 +158,14 @@ class Checker:
             department = facts.stay.discharge_department or ""
             findings = accepted.apply(findings, _list_id(facts), department, ran)
             counted = [finding for finding in findings if finding.accepted is None]
-        score = _score(rules, counted)
+        score = 0 if _unread(received) else _score(rules, counted)
         return Report(
             list_id=_list_id(facts),
             interface=received.interface,
             verdict=_verdict(counted),
             score=score,
             grade=next(grade for lowest, grade in GRADES if score >= lowest),
-            findings=tuple(findings),
+            findings=tuple(_capped(findings)),
             group=None if ungrouped else facts.group,
             packs=packs,
             ungrouped=ungrouped,
@@ -212,6 +219,32 @@ def _no_scheme(explanation: str) -> GroupResult:
 def _list_id(facts: Facts) -> str:
     stay = facts.stay
     return stay.visit_id or stay.settlement_id or stay.record_number or ""
+
+
+def _unread(received: Received) -> bool:
+    """Whether the stay, or the diagnoses or a row of them, could not be read: nothing can be said of the list."""
+    return any(
+        defect.kind == "node" and not defect.usable and defect.official.startswith(NEEDED_NODES)
+        for defect in received.defects
+    )
+
+
+def _capped(findings: Sequence[Finding]) -> list[Finding]:
+    """At most MAX_REPEATS findings of each rule; the last one says how many more there are."""
+    counts = Counter(finding.rule for finding in findings)
+    if max(counts.values(), default=0) <= MAX_REPEATS:
+        return list(findings)
+    seen: Counter[str] = Counter()
+    kept = []
+    for finding in findings:
+        seen[finding.rule] += 1
+        more = counts[finding.rule] - MAX_REPEATS
+        if seen[finding.rule] == MAX_REPEATS and more > 0:
+            message = f"{finding.message}（这条规则另有 {more} 处，未列出）"
+            kept.append(msgspec.structs.replace(finding, message=message))
+        elif seen[finding.rule] <= MAX_REPEATS:
+            kept.append(finding)
+    return kept
 
 
 def _score(rules: RuleSet, findings: Sequence[Finding]) -> int:

@@ -291,3 +291,18 @@ def test_a_wrong_parameter_is_described_in_words(client: httpx.Client, example: 
     assert "至多 6 位数字" in detail
     detail = client.post(CHECK, params={"stage": "x"}, json=example).json()["detail"]
     assert "应为事前、事中、事后之一" in detail
+
+
+def test_a_list_that_cannot_be_read_gets_no_points(client: httpx.Client, example: dict[str, Any]) -> None:
+    report = client.post(CHECK, json={"setlinfo": "x", "diseinfo": [1, "a", None]}).json()
+    assert (report["score"], report["verdict"]) == (0, "需修改")
+
+
+def test_the_same_finding_a_thousand_times_is_listed_fifty_times(
+    client: httpx.Client, example: dict[str, Any]
+) -> None:
+    example["diseinfo"] = [*example["diseinfo"], *({"diag_type": "1", "diag_code": "X"} for _ in range(1000))]
+    answer = client.post(CHECK, json=example)
+    found = [finding["rule"] for finding in answer.json()["findings"]]
+    assert max(map(found.count, found)) == 50
+    assert any("另有" in finding["message"] for finding in answer.json()["findings"])
