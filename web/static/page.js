@@ -188,10 +188,25 @@ function step(control, by) {
   if (next?.select && next.matches("input")) next.select();
 }
 
+/** The finding after (by 1) or before (by -1) the focused field on the page; the one gone to last counts as its field. */
+function fromFocus(shown, by) {
+  const here = document.activeElement?.closest("#list") && document.activeElement;
+  const at = shown[current]?.element;
+  const stays = at && (at === here || at.contains?.(here) || !here);
+  if (stays || !here) return (current + by + shown.length + (current < 0 && by < 0 ? 1 : 0)) % shown.length;
+  const mask = by > 0 ? Node.DOCUMENT_POSITION_FOLLOWING : Node.DOCUMENT_POSITION_PRECEDING;
+  const beyond = shown.filter(({ element }) => here.compareDocumentPosition(element) & mask);
+  const pool = beyond.length ? beyond : shown;
+  const nearest = pool.reduce((best, one) =>
+    Boolean(best.element.compareDocumentPosition(one.element) & Node.DOCUMENT_POSITION_PRECEDING) === by > 0 ? one : best,
+  );
+  return shown.indexOf(nearest);
+}
+
 function nextFinding(by) {
   const shown = findings.filter((finding) => finding.element);
   if (!shown.length) return;
-  current = (current + by + shown.length + (current < 0 && by < 0 ? 1 : 0)) % shown.length;
+  current = fromFocus(shown, by);
   const items = [...byId("findings").children];
   items.forEach((item) => item.classList.remove("current"));
   const item = items[findings.indexOf(shown[current])];
