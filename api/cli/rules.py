@@ -81,7 +81,7 @@ _LABELS = {
     "advice": "建议",
     "needs": "所缺数据",
     "deduction": "扣分",
-    "stages": "环节",
+    "stages": "阶段",
     "interfaces": "接口",
     "effective_from": "生效日期",
     "effective_to": "失效日期",

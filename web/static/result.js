@@ -176,7 +176,12 @@ export function showReport(form, report, list) {
       piece.querySelector("[data-text=message]").textContent = `${finding.message} ${accepted}`;
     }
     piece.querySelector(".place").href = `#${finding.element?.id ?? ""}`;
-    piece.querySelector("[data-rule]").href = `${base}/rules/${encodeURIComponent(finding.rule)}`;
+    // The name of the field is not said twice.
+    if (finding.field && finding.message.replace(/^“/, "").startsWith(finding.field)) {
+      piece.querySelector("[data-text=field]").textContent = "";
+    }
+    if (finding.rule === "ACC-001") piece.querySelector("[data-rule]").removeAttribute("href"); // no rule of the catalogue
+    else piece.querySelector("[data-rule]").href = `${base}/rules/${encodeURIComponent(finding.rule)}`;
   });
   const packs = result.querySelector(".packs");
   packs.hidden = !report.packs?.length;
