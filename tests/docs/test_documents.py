@@ -67,3 +67,21 @@ def test_no_address_of_a_registry_and_no_path_of_one_machine() -> None:
             if FOREIGN.search(line):
                 found.append(f"{name(path)}:{number}")
     assert found == []
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings, as the usual renderers make them."""
+    text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_every_anchor_is_a_heading(document: Path) -> None:
+    text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    missing = []
+    for target, anchor in re.findall(r"\]\(([^)#:\s]*)#([^)\s]+)\)", text):
+        page = document.parent / target if target else document
+        if page.suffix == ".md" and page.exists() and anchor not in anchors(page):
+            missing.append(f"{target}#{anchor}")
+    assert missing == []
