@@ -1,6 +1,5 @@
 """Family FEE beyond the rules' own examples: unknown amounts, exact cents, rules without their data."""
 
-
 from qc_rules.examples import run
 from qc_rules.ruleset import RuleSet
 from qc_rules.schema import Example
