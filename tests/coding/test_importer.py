@@ -148,7 +148,8 @@ def test_any_bytes_are_taken_or_refused_never_a_crash(tmp_path: Path, content: b
 
 def test_a_missing_folder_or_table_is_said(tmp_path: Path) -> None:
     assert "缺少数据表 codes" in faults(tmp_path, {})[0]
-    assert "不存在" in faults_of_source(tmp_path / "nowhere")
+    with pytest.raises(PackError, match="没有这个文件夹"):
+        prepare(tmp_path / "nowhere", FIELDS, STORE)
     assert "需要一个文件夹" in faults_of_source(fill(tmp_path, {"codes.csv": CODES}) / "codes.csv")
 
 
