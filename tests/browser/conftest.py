@@ -25,13 +25,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="chromium is not installed: no browser test can run"))
 
 
-@pytest.fixture(scope="session")
+# Playwright keeps an event loop running while it is open, and no test of another folder that shares
+# the process could start one of its own: both end with this folder.
+@pytest.fixture(scope="package")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running(create_app(Settings(home=tmp_path_factory.mktemp("home")))) as address:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xlsxwriter
 from fastapi import FastAPI
+from python_calamine import CalamineWorkbook
 
 from api.example import EXAMPLE_LIST
 from api.services.payment import billing_of_list
@@ -258,13 +260,15 @@ def test_an_upload_keeps_every_byte() -> None:
 
 
 def test_a_workbook_with_several_lists_opens_the_first_and_says_so(template: bytes, tmp_path: Path) -> None:
-    openpyxl = pytest.importorskip("openpyxl")
-    book = openpyxl.load_workbook(io.BytesIO(template))
-    sheet = book.worksheets[0]
-    head = next(row for row in range(1, 5) if sheet.cell(row, 1).value)
-    first = [cell.value for cell in sheet[head + 1]]
-    sheet.append(["2", *first[1:]])
-    book.save(tmp_path / "two.xlsx")
+    sheets = CalamineWorkbook.from_filelike(io.BytesIO(template))
+    with xlsxwriter.Workbook(tmp_path / "two.xlsx") as book:
+        for name in sheets.sheet_names:
+            rows = sheets.get_sheet_by_name(name).to_python(skip_empty_area=False)
+            if name == sheets.sheet_names[0]:
+                rows.append(["2", *rows[-1][1:]])
+            sheet = book.add_worksheet(name)
+            for number, row in enumerate(rows):
+                sheet.write_row(number, 0, row)
     opened = open_workbook((tmp_path / "two.xlsx").read_bytes(), LIMIT)
     assert any("2 份清单" in notice for notice in opened.notices)
 
