@@ -139,15 +139,12 @@ class KindSpec:
 
 
 def read_draft(source: Path, spec: KindSpec, headers: Mapping[str, str] | None = None) -> Draft:
-    """Read every table of ``spec`` from the folder ``source``, or from a file.
+    """Read every table of ``spec`` from the folder ``source``, or from a file; it must exist.
 
     A file is the only table that must be there, or a publisher's own workbook or table, whose unusual
     ``headers`` are given by column.
     """
     draft = Draft()
-    if not source.exists():
-        draft.faults.append(Fault(str(source), 0, "", "文件或文件夹不存在"))
-        return draft
     found = spec.published(source, headers or {}) if spec.published else None
     if found is not None:
         return found
