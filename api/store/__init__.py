@@ -1,0 +1,1 @@
+"""The store: what the hospital's own database keeps, SQLite by default, PostgreSQL by one setting."""
