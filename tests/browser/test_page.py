@@ -287,6 +287,24 @@ def test_a_list_is_typed_from_nothing_by_keyboard(page: Page) -> None:
     assert rows[0]["diag_code"].startswith("I10")
 
 
+def test_enter_takes_a_candidate_of_what_was_typed_last(page: Page) -> None:
+    """Whoever types faster than the search answers gets no code of an earlier beginning."""
+
+    def slow(route: Route) -> None:
+        if "q=gxy" in route.request.url:
+            page.wait_for_timeout(600)
+        route.continue_()
+
+    page.route("**/api/v1/codes?*", slow)
+    cell = at(page, "diseinfo[0].diag_code")
+    cell.focus()
+    page.keyboard.type("gx")
+    expect(page.locator("#hits")).to_be_visible()
+    page.keyboard.type("y")
+    page.keyboard.press("Enter")
+    expect(cell).to_have_value(re.compile(r"^I10"))
+
+
 def test_every_visible_control_has_a_name(load: Load) -> None:
     page = load("errors")
     nameless = page.evaluate(

@@ -7,6 +7,8 @@ const SHOWN = 12;
 const hits = document.getElementById("hits");
 let input = null; // the cell that the candidates belong to
 let found = [];
+let awaited = false; // candidates for the present text are still on their way; those shown are for an earlier one
+let wanted = null; // what to tell of the first candidate as soon as they are there
 let active = -1;
 let timer = 0;
 let request = null;
@@ -20,6 +22,8 @@ export function close() {
   input?.setAttribute("aria-expanded", "false");
   input?.removeAttribute("aria-activedescendant");
   found = [];
+  awaited = false;
+  wanted = null;
   active = -1;
 }
 
@@ -76,7 +80,11 @@ async function search() {
     if (!response.ok) throw new Error(response.status);
     const answer = await response.json();
     found = answer.hits ?? answer;
-    if (document.activeElement === input) show();
+    awaited = false;
+    if (document.activeElement !== input) return;
+    show();
+    if (wanted && found.length) choose(0, wanted);
+    wanted = null;
   } catch (error) {
     // A newer search took over, or the service is away: the check beside the form says so.
     if (error.name !== "AbortError") close();
@@ -86,9 +94,13 @@ async function search() {
 export function typed(control) {
   if (input !== control) close();
   input = control;
+  wanted = null;
   clearTimeout(timer);
   if (control.value.trim().length < 2) close();
-  else timer = setTimeout(search, PAUSE);
+  else {
+    awaited = true;
+    timer = setTimeout(search, PAUSE);
+  }
 }
 
 function choose(index, chosen) {
@@ -106,6 +118,12 @@ function choose(index, chosen) {
 /** Handles a key in a combobox; true when the key was used. */
 export function key(event, chosen) {
   const control = event.target;
+  if (awaited && input === control && event.key === "Enter" && !(event.shiftKey || event.altKey || event.ctrlKey)) {
+    wanted = chosen;
+    clearTimeout(timer);
+    search();
+    return true;
+  }
   if (!isOpen() || input !== control) {
     if (event.key === "ArrowDown" && !event.altKey && control.value.trim().length >= 2) {
       close();
