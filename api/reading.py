@@ -13,7 +13,7 @@ from typing import BinaryIO, Literal
 import msgspec
 
 from api.settings import Settings
-from api.spreadsheet import read_workbook
+from api.spreadsheet import read_workbook, workbook_payloads
 from models.system_errors import reason_of
 from models.wire import DecodeError, Received, decode, json_fault
 
@@ -45,6 +45,14 @@ class Item(msgspec.Struct, frozen=True):
 
     line: int
     received: Received | None
+    error: str = ""
+
+
+class Raw(msgspec.Struct, frozen=True, gc=False):
+    """One list of a file as UTF-8 JSON that was not looked into, or (Chinese) why there is none."""
+
+    line: int
+    content: bytes | None
     error: str = ""
 
 
@@ -100,17 +108,35 @@ class SourceFile:
                 for row, received, error in read_workbook(self.path, self.settings.workbook_limit):
                     yield Item(row, received, error)
                 advance(self.size)
-            elif self.form == "ndjson":
+                return
+        except (OSError, DecodeError) as error:
+            raise self._refusal(error) from error
+        for raw in self.raw(advance):
+            item = _item(raw)
+            if self.form == "json" and item.received is None:
+                raise FileRefusedError(self.path, item.error)
+            yield item
+
+    def raw(self, advance: Advance = lambda _: None) -> Iterator[Raw]:
+        """Every list as UTF-8 JSON, not decoded, in the order of the file. Raises FileRefusedError."""
+        try:
+            if self.form == "ndjson":
                 yield from self._lines(advance)
+                return
+            if self.form == "xlsx":
+                for row, payload, error in workbook_payloads(self.path, self.settings.workbook_limit):
+                    yield Raw(row, None if payload is None else msgspec.json.encode(payload), error)
             else:
                 yield from self._whole()
-                advance(self.size)
-        except OSError as error:
-            raise FileRefusedError(self.path, f"读取中断（{_reason(error)}）") from error
-        except DecodeError as error:
-            raise FileRefusedError(self.path, str(error)) from error
+            advance(self.size)
+        except (OSError, DecodeError) as error:
+            raise self._refusal(error) from error
 
-    def _whole(self) -> Iterator[Item]:
+    def _refusal(self, error: OSError | DecodeError) -> FileRefusedError:
+        reason = f"读取中断（{_reason(error)}）" if isinstance(error, OSError) else str(error)
+        return FileRefusedError(self.path, reason)
+
+    def _whole(self) -> Iterator[Raw]:
         with self.path.open("rb") as stream:
             content = stream.read(self._whole_limit + 1)
         if len(content) > self._whole_limit:
@@ -118,17 +144,14 @@ class SourceFile:
                 self.path, f"JSON 超过上限 {self._whole_limit} 字节；成批清单请存成 NDJSON（一行一份）"
             )
         if self.form == "json":
-            item = _item(1, content, self.encoding)
-            if item.received is None:
-                raise DecodeError(item.error)
-            yield item
+            yield _raw(1, content, self.encoding)
             return
         try:
             parts = msgspec.json.decode(_utf8(content, self.encoding), type=list[msgspec.Raw])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise DecodeError(f"不是有效的 JSON 数组（{json_fault(error)}）") from error
         for number, part in enumerate(parts, start=1):
-            yield _item(number, bytes(part), "utf-8")
+            yield Raw(number, bytes(part))
 
     @property
     def _whole_limit(self) -> int:
@@ -136,8 +159,8 @@ class SourceFile:
         limit = self.settings.line_limit
         return limit * ARRAY_LISTS if self.form == "array" else limit
 
-    def _lines(self, advance: Advance) -> Iterator[Item]:
-        limit = self.settings.line_limit
+    def _lines(self, advance: Advance) -> Iterator[Raw]:
+        limit, encoding = self.settings.line_limit, self.encoding
         with self.path.open("rb") as stream:
             number = 0
             while line := stream.readline(limit + 1):
@@ -146,9 +169,9 @@ class SourceFile:
                 if taken > limit and not line.endswith(b"\n"):
                     taken += _skip_line(stream)
                     reason = f"这一行有 {taken} 字节，超过上限 {limit} 字节；请核对是否缺少换行"
-                    yield Item(number, None, reason)
+                    yield Raw(number, None, reason)
                 elif content := line.removeprefix(codecs.BOM_UTF8).strip():
-                    yield _item(number, content, self.encoding)
+                    yield _raw(number, content, encoding)
                 advance(taken)
 
 
@@ -219,14 +242,21 @@ def _utf8(content: bytes, encoding: Encoding) -> bytes:
     return content.decode("gb18030").encode()
 
 
-def _item(line: int, content: bytes, encoding: Encoding) -> Item:
+def _raw(line: int, content: bytes, encoding: Encoding) -> Raw:
     try:
-        return Item(line, decode(_utf8(content, encoding)))
+        return Raw(line, _utf8(content, encoding))
     except UnicodeDecodeError as error:
         reason = f"既不是 UTF-8 也不是 GB18030 编码（第 {error.start + 1} 字节），请另存为 UTF-8"
-        return Item(line, None, reason)
+        return Raw(line, None, reason)
+
+
+def _item(raw: Raw) -> Item:
+    if raw.content is None:
+        return Item(raw.line, None, raw.error)
+    try:
+        return Item(raw.line, decode(raw.content))
     except DecodeError as error:
-        return Item(line, None, str(error))
+        return Item(raw.line, None, str(error))
 
 
 def _skip_line(stream: BinaryIO) -> int:

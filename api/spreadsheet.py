@@ -34,6 +34,7 @@ MAX_SHEET_ROWS = 1_048_576
 MAX_CELL_TEXT = 32_767
 """Limits of the file format."""
 
+PayloadRow = tuple[int, dict[str, Any] | None, str]
 WorkbookRow = tuple[int, Received | None, str]
 """Row of sheet 基本信息 (or of the sheet in question), the list, and what is wrong (Chinese)."""
 
@@ -42,9 +43,15 @@ WorkbookRow = tuple[int, Received | None, str]
 
 
 def read_workbook(source: Path | BinaryIO, limit: int) -> Iterator[WorkbookRow]:
-    """The lists of a filled-in template, in the order of sheet 基本信息. Raises DecodeError, OSError.
+    """The lists of a filled-in template, as workbook_payloads gives them. Raises DecodeError, OSError."""
+    for row, payload, error in workbook_payloads(source, limit):
+        yield row, None if payload is None else decode_payload(payload), error
 
-    The rows of one list have the same value in column 清单序号, or, without that column, the same
+
+def workbook_payloads(source: Path | BinaryIO, limit: int) -> Iterator[PayloadRow]:
+    """The lists of a filled-in template as plain JSON values, in the order of sheet 基本信息.
+
+    Raises DecodeError, OSError. The rows of one list have the same value in column 清单序号, or, without that column, the same
     就诊ID. ``limit`` is the unpacked size in bytes. A row that belongs to no list is an error of its own.
     """
     limits = WorkbookLimits(limit, MAX_TEXT_BYTES, MAX_SHEET_ROWS, MAX_COLUMNS, MAX_CELLS)
@@ -148,7 +155,7 @@ def _value(cell: Any, info: Info | None) -> Any:
     return str(cell)
 
 
-def _join(tables: Mapping[str, _Table]) -> Iterator[WorkbookRow]:
+def _join(tables: Mapping[str, _Table]) -> Iterator[PayloadRow]:
     lists: dict[int, dict[str, Any]] = {}
     by_key: dict[str, int] = {}
     by_visit: dict[str, int] = {}
@@ -165,7 +172,7 @@ def _join(tables: Mapping[str, _Table]) -> Iterator[WorkbookRow]:
                 by_key[key] = number
             by_visit.setdefault(visit, number)
             lists[number] = {"setlinfo": payload}
-    strays: list[WorkbookRow] = []
+    strays: list[PayloadRow] = []
     for node, table in tables.items():
         if node == "setlinfo":
             continue
@@ -182,7 +189,7 @@ def _join(tables: Mapping[str, _Table]) -> Iterator[WorkbookRow]:
         if number in refused:
             yield number, None, refused[number]
         else:
-            yield number, decode_payload(lists[number]), ""
+            yield number, lists[number], ""
     yield from strays
 
 
