@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import TypeVar
 
@@ -34,6 +35,14 @@ MAX_REMEMBERED = 4096
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """The report on one list, and the facts that it was made from, with the group."""
+
+    report: Report
+    facts: Facts
 
 
 class Checker:
@@ -130,6 +139,18 @@ class Checker:
         ``stage`` runs only the rules of 事前, 事中 or 事后; ``accepted`` are the findings that were
         accepted, as they hold on the day of the check.
         """
+        return self.examine(received, region=region, scheme=scheme, stage=stage, accepted=accepted).report
+
+    def examine(
+        self,
+        received: Received,
+        *,
+        region: str = "",
+        scheme: str = "",
+        stage: Stage | None = None,
+        accepted: Acceptances | None = None,
+    ) -> Examined:
+        """As ``check``, with what was worked out on the way."""
         on = discharge_date(received)
         rules = self.rules_for(on, region)
         if stage is not None:
@@ -159,7 +180,7 @@ class Checker:
             findings = accepted.apply(findings, _list_id(facts), department, ran)
             counted = [finding for finding in findings if finding.accepted is None]
         score = 0 if _unread(received) else _score(rules, counted)
-        return Report(
+        report = Report(
             list_id=_list_id(facts),
             interface=received.interface,
             verdict=_verdict(counted),
@@ -170,6 +191,7 @@ class Checker:
             packs=packs,
             ungrouped=ungrouped,
         )
+        return Examined(report, facts)
 
     def group(self, case: Case, *, region: str = "", scheme: str = "", on: date | None = None) -> GroupResult:
         """Group one case. Raises PackError when no scheme holds."""

@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 
-from sqlalchemy import Column, DateTime, ForeignKeyConstraint, Index, LargeBinary, Text
+from sqlalchemy import BigInteger, Column, DateTime, ForeignKeyConstraint, Index, LargeBinary, String, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
-from sqlmodel import Field, SQLModel
+from sqlmodel import AutoString, Field, SQLModel
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class StoredText(TypeDecorator[str]):
+    """Text of at most ``limit`` characters; what is longer ends in an ellipsis.
+
+    Lists bring any text: a NUL, which PostgreSQL refuses, and half a character, which no database takes,
+    become a replacement character, so that one bad value never loses the part it came in.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, limit: int | None = None) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        if value is None:
+            return None
+        if self.limit is not None and len(value) > self.limit:
+            value = value[: self.limit - 1] + "…"
+        return value if value.isascii() and "\0" not in value else _UNSTORABLE.sub("\ufffd", value)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -79,8 +104,8 @@ class Run(SQLModel, table=True):
     parts_done: int = 0
     lists: int = 0
     rejected: int = 0
-    total_bytes: int = 0
-    done_bytes: int = 0
+    total_bytes: int = Field(default=0, sa_type=BigInteger)
+    done_bytes: int = Field(default=0, sa_type=BigInteger)
     base_run: int | None = Field(default=None, foreign_key="run.id")
     created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
     created_by: str = Field(default="", max_length=80)
@@ -119,7 +144,8 @@ class PackUse(SQLModel, table=True):
 class Result(SQLModel, table=True):
     """What one run says of one list. ``number``: place in the run, from 1, the same whatever the executor.
 
-    ``verdict``, ``score``, ``grade`` as in Report. Money in fen, weight as the payment pack gives it.
+    ``verdict``, ``score``, ``grade`` as in Report. Money in fen, weight as the payment pack gives it;
+    ``expected`` by the DRG payment pack, ``dip_amount`` by the DIP payment pack.
     ``record``: msgpack of the month's Record of the list, from which statistics and comparison across
     lists are made without reading the list again. ``group``: msgpack of the GroupResult.
     """
@@ -150,9 +176,10 @@ class Result(SQLModel, table=True):
     reason: str = Field(max_length=40)
     dip: str = Field(default="", max_length=120)
     dip_score: float | None = None
-    cost: int | None = None
+    cost: int | None = Field(default=None, sa_type=BigInteger)
     weight: float | None = None
-    expected: int | None = None
+    expected: int | None = Field(default=None, sa_type=BigInteger)
+    dip_amount: int | None = Field(default=None, sa_type=BigInteger)
     record: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     group: bytes = Field(sa_column=Column("grouping", LargeBinary, nullable=False))
 
@@ -264,3 +291,18 @@ class AuditEntry(SQLModel, table=True):
     object: str = Field(default="", max_length=200)
     detail: str = Field(default="", sa_column=Column(Text, nullable=False))
     digest: str = Field(max_length=64)
+
+
+class Property(SQLModel, table=True):
+    """A fact about the store itself, such as which key its identities are encrypted with."""
+
+    __tablename__ = "property"
+
+    name: str = Field(primary_key=True, max_length=40)
+    value: str = Field(sa_column=Column(Text, nullable=False))
+
+
+for _table in SQLModel.metadata.tables.values():
+    for _column in _table.columns:
+        if isinstance(_column.type, String | AutoString):
+            _column.type = StoredText(getattr(_column.type, "length", None))

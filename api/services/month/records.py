@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from grouper.payment import DrgPlan, Outlier, pay_case
 from grouper.worksheet import Billing
 from models.grouping import Case, GroupResult
 from models.pack import PackError, PackRef
+from models.report import Finding
 from models.wire import Received
 from qc_rules.facts import Facts, to_fen
 
@@ -58,10 +60,10 @@ class Lead(msgspec.Struct, frozen=True, gc=False):
 class Record(msgspec.Struct, frozen=True):
     """One list. Amounts in fen, times in minutes, ages in years; None where the list does not say.
 
-    ``people`` are keyed hashes of the identifiers, useless outside this run. ``raising`` are the
+    ``people`` are keyed hashes of the identifiers, useless without the key. ``raising`` are the
     diagnoses that count as MCC or CC and are not excluded; ``without`` is the group of the same case
     without them. ``top`` is the dearest group of the same ADRG. ``multiple`` is cost ÷ standard, else
-    ÷ published average fee (``against``).
+    ÷ published average fee (``against``). ``expected`` is the expected DRG payment.
     """
 
     file: int
@@ -104,6 +106,7 @@ class Record(msgspec.Struct, frozen=True):
     against: str
     outlier: Outlier
     leads: tuple[Lead, ...] = ()
+    expected: int | None = None
 
     @property
     def grouped(self) -> bool:
@@ -128,6 +131,7 @@ class _Multiple:
     ratio: float | None = None
     against: str = ""
     outlier: Outlier = ""
+    expected: int | None = None
 
 
 @dataclass
@@ -155,17 +159,44 @@ def shown_name(path: Path) -> str:
     return os.fsencode(path.name).decode("utf-8", "replace")
 
 
-class Recorder:
-    """Checks, groups and prices each list, and keeps of it only a record."""
+People = Callable[[Received], tuple[bytes, ...]]
+"""Keyed hashes of the insurance number, certificate and person number; b"" for what names nobody."""
 
-    def __init__(self, checker: Checker, region: str = "", scheme: str = "", payment: str = "") -> None:
+
+def hashed_people(key: bytes, received: Received) -> tuple[bytes, ...]:
+    """Hashes of the insurance number, certificate and person number; b"" for what names nobody."""
+    stay = received.list.stay
+    found = []
+    for identifier in (stay.insurance_number, stay.certificate_number, stay.person_number):
+        text = (identifier or "").strip().upper()
+        if len(text) < SHORTEST_IDENTIFIER or _PLACEHOLDER.fullmatch(text):
+            found.append(b"")
+        else:
+            found.append(blake2b(text.encode(errors="surrogatepass"), digest_size=12, key=key).digest())
+    return tuple(found)
+
+
+class Recorder:
+    """Checks, groups and prices each list, and keeps of it only a record.
+
+    ``people`` hashes the identifiers; without it they are hashed with a key that nobody keeps.
+    """
+
+    def __init__(
+        self,
+        checker: Checker,
+        region: str = "",
+        scheme: str = "",
+        payment: str = "",
+        people: People | None = None,
+    ) -> None:
         self.checker, self.region, self.scheme, self.payment = checker, region, scheme, payment
         self._desk = PaymentDesk(checker)
         self._values: dict[tuple[int, str, Billing], Value] = {}
         self._tops: dict[tuple[int, str], str] = {}
         self._plans: dict[tuple[date | None, str], DrgPlan | PackError] = {}
         self._strings: dict[str, str] = {}
-        self._key = secrets.token_bytes(16)
+        self._people = people or partial(hashed_people, secrets.token_bytes(16))
         self._departments = dict(value_domains(checker.store, region)["departments"])
 
     def read(
@@ -198,10 +229,22 @@ class Recorder:
         rules = self.checker.rules_for(on, self.region)
         facts = rules.facts(received)
         case = case_of(facts)
-        group, without = self._groups(case, on, reading)
-        facts.group = group
+        facts.group = self._group(case, on, reading)
+        return self.record_of(facts, case, rules.check(facts), reading, file=file, line=line), facts
+
+    def record_of(
+        self, facts: Facts, case: Case, findings: Iterable[Finding], reading: Reading, *, file: int, line: int
+    ) -> Record:
+        """The record of a list that has been checked: its facts with the group, its case, what was found."""
+        received, on, group = facts.received, facts.discharged_on, facts.group
+        assert group is not None  # noqa: S101 -- whoever checks a list sets its group first
+        without = self._without(group, case, on, reading)
         leads = tuple(
-            Lead(one.rule, one.title, one.message) for one in rules.check(facts) if one.rule.startswith(LEADS)
+            [
+                Lead(one.rule, one.title, one.message)
+                for one in findings
+                if one.rule.startswith(LEADS) and one.accepted is None
+            ]
         )
         stay = facts.stay
         cost = (
@@ -218,71 +261,71 @@ class Recorder:
         if department and department not in reading.departments:
             name = stay.hospital_discharge_department_name or self._departments.get(department, "")
             reading.departments[department] = name
-        return (
-            Record(
-                file=file,
-                line=line,
-                list_id=stay.visit_id or stay.settlement_id or stay.record_number or "",
-                people=self._people(stay.insurance_number, stay.certificate_number, stay.person_number),
-                institution=self._same(stay.institution_code),
-                department=self._same(department),
-                doctor=self._same(stay.physician_code or stay.physician_name),
-                born=stay.birth_date,
-                birth_weight=case.birth_weight,
-                sex=self._same(stay.sex),
-                age=facts.age_years,
-                admitted=stay.admission_time,
-                discharged=stay.discharge_time,
-                planned=stay.readmission_planned == PLANNED,
-                admission_way=self._same(stay.admission_way),
-                discharge_way=self._same(stay.discharge_way),
-                principal=self._same(code.code if code else ""),
-                drg=self._same(group.code),
-                drg_name=self._same(group.name),
-                adrg=self._same(group.adrg),
-                mdc=self._same(group.mdc),
-                raising=tuple(sorted({self._same(one.code) for one in raising})),
-                mcc=sum(one.level == "MCC" for one in raising),
-                cc=sum(one.level == "CC" for one in raising),
-                diagnoses=len(case.diagnoses),
-                procedures=len(case.procedures),
-                intensive_minutes=facts.icu_minutes or 0,
-                ventilation_minutes=facts.ventilation_minutes or 0,
-                stay=case.length_of_stay,
-                cost=cost,
-                value=value,
-                without=value if without is group else self._value(plan, without.code, billing),
-                without_drg=self._same(without.code),
-                top=self._value(plan, top, billing),
-                top_drg=self._same(top),
-                average_fee=multiple.average_fee,
-                multiple=multiple.ratio,
-                against=multiple.against,
-                outlier=multiple.outlier,
-                leads=leads,
-            ),
-            facts,
+        return Record(
+            file=file,
+            line=line,
+            list_id=stay.visit_id or stay.settlement_id or stay.record_number or "",
+            people=self._people(received),
+            institution=self._same(stay.institution_code),
+            department=self._same(department),
+            doctor=self._same(stay.physician_code or stay.physician_name),
+            born=stay.birth_date,
+            birth_weight=case.birth_weight,
+            sex=self._same(stay.sex),
+            age=facts.age_years,
+            admitted=stay.admission_time,
+            discharged=stay.discharge_time,
+            planned=stay.readmission_planned == PLANNED,
+            admission_way=self._same(stay.admission_way),
+            discharge_way=self._same(stay.discharge_way),
+            principal=self._same(code.code if code else ""),
+            drg=self._same(group.code),
+            drg_name=self._same(group.name),
+            adrg=self._same(group.adrg),
+            mdc=self._same(group.mdc),
+            raising=tuple(sorted({self._same(one.code) for one in raising})),
+            mcc=sum(one.level == "MCC" for one in raising),
+            cc=sum(one.level == "CC" for one in raising),
+            diagnoses=len(case.diagnoses),
+            procedures=len(case.procedures),
+            intensive_minutes=facts.icu_minutes or 0,
+            ventilation_minutes=facts.ventilation_minutes or 0,
+            stay=case.length_of_stay,
+            cost=cost,
+            value=value,
+            without=value if without is group else self._value(plan, without.code, billing),
+            without_drg=self._same(without.code),
+            top=self._value(plan, top, billing),
+            top_drg=self._same(top),
+            average_fee=multiple.average_fee,
+            multiple=multiple.ratio,
+            against=multiple.against,
+            outlier=multiple.outlier,
+            leads=leads,
+            expected=multiple.expected,
         )
 
-    def _groups(self, case: Case, on: date | None, reading: Reading) -> tuple[GroupResult, GroupResult]:
-        """The group of a case, and its group without the diagnoses that count as MCC or CC."""
+    def _group(self, case: Case, on: date | None, reading: Reading) -> GroupResult:
+        """The group of a case; without a scheme one that says so. Raises PackError for one asked for."""
         try:
-            scheme = self.checker.scheme_for(on, self.region, self.scheme)
+            return self.checker.scheme_for(on, self.region, self.scheme).group(case)
         except PackError as error:
             if self.scheme:
                 raise
             reading.note(str(error))
-            empty = GroupResult("", "", "", "", reason="no_scheme", explanation=str(error))
-            return empty, empty
-        group = scheme.group(case)
+            return GroupResult("", "", "", "", reason="no_scheme", explanation=str(error))
+
+    def _without(self, group: GroupResult, case: Case, on: date | None, reading: Reading) -> GroupResult:
+        """The group of the same case without the diagnoses that count as MCC or CC."""
         if group.pack is not None:
             reading.packs[group.pack] = None
         raising = {one.code for one in group.complications if one.level and not one.excluded}
         if not raising or not group.adrg:
-            return group, group
+            return group
         used = {one.received: one.used for one in group.diagnoses}
         kept = tuple(code for code in case.diagnoses[1:] if used.get(code, code) not in raising)
-        return group, scheme.group(replace(case, diagnoses=(*case.diagnoses[:1], *kept)))
+        scheme = self.checker.scheme_for(on, self.region, self.scheme)
+        return scheme.group(replace(case, diagnoses=(*case.diagnoses[:1], *kept)))
 
     def _plan(self, on: date | None, group: GroupResult, reading: Reading) -> DrgPlan | None:
         scheme = group.pack.id if group.pack else ""
@@ -341,22 +384,10 @@ class Recorder:
         if cost is None:
             return _Multiple(fee)
         paid = pay_case(group, case, billing, plan)
+        expected = None if paid.expected is None else int(paid.expected * 100)
         if paid.standard:
-            return _Multiple(fee, cost / float(paid.standard * 100), "支付标准", paid.outlier)
-        return _Multiple(fee, cost / fee, "公布的均次费用") if fee else _Multiple()
-
-    def _people(self, *identifiers: str | None) -> tuple[bytes, ...]:
-        """Hashes of the insurance number, certificate and person number; b"" for what names nobody."""
-        found = []
-        for identifier in identifiers:
-            text = (identifier or "").strip().upper()
-            if len(text) < SHORTEST_IDENTIFIER or _PLACEHOLDER.fullmatch(text):
-                found.append(b"")
-            else:
-                found.append(
-                    blake2b(text.encode(errors="surrogatepass"), digest_size=12, key=self._key).digest()
-                )
-        return tuple(found)
+            return _Multiple(fee, cost / float(paid.standard * 100), "支付标准", paid.outlier, expected)
+        return _Multiple(fee, cost / fee, "公布的均次费用", "", expected) if fee else _Multiple()
 
     def _same(self, text: str | None) -> str:
         """One object for equal texts: a month has few codes and many lists."""
