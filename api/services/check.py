@@ -39,10 +39,11 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """The report on one list, and the facts that it was made from, with the group."""
+    """The report on one list, the facts that it was made from, with the group, and the case grouped."""
 
     report: Report
     facts: Facts
+    case: Case
 
 
 class Checker:
@@ -160,6 +161,7 @@ class Checker:
         if received.list.charge_lines or received.list.evidence:
             packs = (*packs, *rules.reference.backing_packs)
         ungrouped = ""
+        case = case_of(facts)
         try:
             chosen = self.scheme_for(on, region, scheme)
         except PackError as error:
@@ -169,7 +171,7 @@ class Checker:
             # The rules are told why there is no group; the report has none.
             facts.group = _no_scheme(ungrouped)
         else:
-            facts.group = chosen.group(case_of(facts))
+            facts.group = chosen.group(case)
             if facts.group.pack is not None:
                 packs = (*packs, facts.group.pack)
         findings = rules.check(facts)
@@ -191,7 +193,7 @@ class Checker:
             packs=packs,
             ungrouped=ungrouped,
         )
-        return Examined(report, facts)
+        return Examined(report, facts, case)
 
     def group(self, case: Case, *, region: str = "", scheme: str = "", on: date | None = None) -> GroupResult:
         """Group one case. Raises PackError when no scheme holds."""
