@@ -18,6 +18,7 @@ from api.cli.terminal import WIDE, HomeOption, RegionOption, SchemeOption, error
 from api.reading import FileRefusedError, SourceFile
 from api.services.check import Checker
 from api.settings import Settings, load_settings
+from models.system_errors import reason_of
 
 if TYPE_CHECKING:
     from api.services.month.result import Comparison, MonthReport
@@ -148,7 +149,7 @@ def _folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        fail(f"{path}：不能建立文件夹（{getattr(error, 'strerror', None) or '文件夹名无效'}）")
+        fail(f"{path}：不能建立文件夹（{reason_of(error, '文件夹名无效')}）")
 
 
 @contextmanager

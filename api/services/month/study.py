@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from api.services.month.cross_list import PARAMETERS, CrossParameters, across, m
 from api.services.month.indications import Indications
 from api.services.month.ranking import rank
 from api.services.month.records import Reading, Record, Recorder, shown_name
-from api.services.month.residuals import review_candidates
-from api.services.month.result import MonthReport, Summary, Unread
+from api.services.month.residuals import Residuals, review_candidates
+from api.services.month.result import Comparison, CrossFinding, MonthReport, Review, Summary, Unread
 from api.settings import Settings
 
 
@@ -30,6 +30,54 @@ class Request:
     payment: str = ""
     indications: Indications | None = None
     parameters: CrossParameters = PARAMETERS
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Some records, and what was counted of them."""
+
+    records: Sequence[Record]
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What records say together: units compared, lists far from expectation, rows for a reviewer."""
+
+    comparisons: tuple[Comparison, ...]
+    residuals: Residuals
+    reviews: tuple[Review, ...]
+    left_off: int
+    in_yuan: bool
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the rows for a reviewer are scored, and how many are not shown."""
+        unit = "元" if self.in_yuan else "权重"
+        found = [f"复核排序的得分 = 预计影响（{unit}）× 证据强度；证据强度是排序用的约定，不是概率"]
+        if self.left_off:
+            found.append(f"复核排序只列前 {len(self.reviews)} 行，另有 {self.left_off} 行未列")
+        return tuple(found)
+
+
+def examine(
+    month: Counted,
+    past: Counted | None,
+    files: Sequence[str],
+    departments: Mapping[str, str],
+    code_name: Callable[[str], str],
+    *,
+    cross: Iterable[CrossFinding],
+) -> Examination:
+    """Compare, expect and rank the lists of a month.
+
+    ``files`` are the names that the records number; ``departments`` and ``code_name`` give names;
+    ``cross`` are the findings across lists.
+    """
+    comparisons = tuple(compare(month.tally, past.tally if past else None, departments, code_name))
+    residuals = review_candidates(month.records, past.records if past else (), files)
+    reviews, left_off, in_yuan = rank(month.records, files, comparisons, residuals.candidates, cross)
+    return Examination(comparisons, residuals, reviews, left_off, in_yuan)
 
 
 def study(
@@ -67,21 +115,18 @@ def study(
         known = library.diagnosis(code)
         return known.name if known else ""
 
-    comparisons = compare(tally, past_tally, reading.departments, code_name)
-    residuals = review_candidates(month, past, files)
     cross, skipped = across([*month, *past], len(request.files), files, rules, request.parameters)
     cross += multiples(month, files, rules, request.parameters)
-    reviews, left_off, in_yuan = rank(month, files, comparisons, residuals.candidates, cross)
+    before = Counted(past, past_tally) if past_tally else None
+    seen = examine(Counted(month, tally), before, files, reading.departments, code_name, cross=cross)
+    comparisons, residuals, reviews = seen.comparisons, seen.residuals, seen.reviews
     notes = [*residuals.notes, *skipped.notes]
     notes += [f"{text}（{number} 份清单）" for text, number in sorted(reading.notes.items())]
     if past_tally is None:
         notes.append("没有给出 --reference，只在院内比较，没有与本院过去比较")
     elif not past:
         notes.append("--reference 的文件里没有可用的清单，没有与本院过去比较")
-    unit = "元" if in_yuan else "权重"
-    notes.append(f"复核排序的得分 = 预计影响（{unit}）× 证据强度；证据强度是排序用的约定，不是概率")
-    if left_off:
-        notes.append(f"复核排序只列前 {len(reviews)} 行，另有 {left_off} 行未列")
+    notes += seen.notes
     discharged = sorted(one.discharged for one in month if one.discharged)
     grouped = [one for one in month if one.grouped]
     summary = Summary(
@@ -109,7 +154,7 @@ def study(
         summary=summary,
         notes=tuple(notes),
         packs=tuple(sorted(reading.packs, key=lambda one: one.id)),
-        comparisons=tuple(comparisons),
+        comparisons=comparisons,
         groups=groups.lines(),
         models=residuals.models,
         candidates=residuals.candidates,
