@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.pack import PROJECT_ROOT, PackStore
@@ -14,8 +16,24 @@ ENV_PREFIX = "QINGDAN_"
 MIB = 1024 * 1024
 
 
+DATABASE_URL = "DATABASE_URL"
+"""The name without prefix under which many platforms give the address of the database."""
+
+
 class SettingsError(ValueError):
     """A setting has an impossible value; the message (Chinese) names the variable and the remedy."""
+
+
+def _is_database_url(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"(postgres(ql)?(\+psycopg)?://\S+)?", value.get_secret_value()):
+        raise ValueError
+    return value
+
+
+def _is_key(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"([0-9a-fA-F]{64})?", value.get_secret_value()):
+        raise ValueError
+    return value
 
 
 class Settings(BaseSettings):
@@ -33,6 +51,15 @@ class Settings(BaseSettings):
     line_limit: Annotated[int, Field(ge=1024, le=64 * MIB)] = 4 * MIB
     workbook_limit: Annotated[int, Field(ge=MIB, le=2048 * MIB)] = 256 * MIB
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    database_url: Annotated[SecretStr, AfterValidator(_is_database_url)] = SecretStr("")
+    identity_key: Annotated[SecretStr, AfterValidator(_is_key)] = SecretStr("")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _database_of_the_platform(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if values.get("database_url") is None and os.environ.get(DATABASE_URL):
+            return {**values, "database_url": os.environ[DATABASE_URL]}
+        return values
 
     def store(self) -> PackStore:
         """The packs of this installation: shipped and imported. Raises PackError."""
@@ -51,9 +78,10 @@ def load_settings(**given: Any) -> Settings:
         for fault in error.errors():
             name = str(fault["loc"][0])
             source = f"参数 --{name.replace('_', '-')}" if given.get(name) is not None else ""
+            # What holds a password or a key is not repeated.
+            shown = "" if name in SECRET else f"“{fault['input']}”"
             faults.append(
-                f"{source or f'环境变量 {ENV_PREFIX}{name.upper()}'} 的值“{fault['input']}”无效，"
-                f"应为：{EXPECTED[name]}"
+                f"{source or f'环境变量 {ENV_PREFIX}{name.upper()}'} 的值{shown}无效，应为：{EXPECTED[name]}"
             )
         raise SettingsError("；".join(faults)) from error
 
@@ -69,5 +97,10 @@ EXPECTED = {
     "line_limit": "1024 到 67108864 之间的字节数",
     "workbook_limit": "1048576 到 2147483648 之间的字节数",
     "log_level": "debug、info、warning、error 之一",
+    "database_url": "PostgreSQL 的地址，如 postgresql://用户:密码@主机:5432/qingdan（也可写在环境变量 DATABASE_URL）",
+    "identity_key": "64 个十六进制字符，如 openssl rand -hex 32 的输出",
 }
 """What each setting may hold, for the message when it holds something else."""
+
+SECRET = frozenset({"database_url", "identity_key"})
+"""Settings whose value never appears in a message."""

