@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
@@ -19,6 +16,7 @@ from api.services.check import Checker, case_of, discharge_date
 from api.services.payment import PaymentDesk, billing_of_list
 from api.settings import Settings
 from api.spreadsheet import value_domains
+from api.store.vault import KEY_BYTES, Vault
 from grouper.payment import DrgPlan, Outlier, pay_case
 from grouper.worksheet import Billing
 from models.grouping import Case, GroupResult
@@ -35,8 +33,6 @@ LEADS = "FRD"
 """Family of the rules whose findings on a single list count as evidence for a reviewer."""
 PLANNED = "2"
 """出院31天内再住院计划标志: 有."""
-_PLACEHOLDER = re.compile(r"(.)\1*|[^0-9A-Za-z]*")
-SHORTEST_IDENTIFIER = 6
 
 
 class Value(msgspec.Struct, frozen=True, gc=False):
@@ -163,19 +159,6 @@ People = Callable[[Received], tuple[bytes, ...]]
 """Keyed hashes of the insurance number, certificate and person number; b"" for what names nobody."""
 
 
-def hashed_people(key: bytes, received: Received) -> tuple[bytes, ...]:
-    """Hashes of the insurance number, certificate and person number; b"" for what names nobody."""
-    stay = received.list.stay
-    found = []
-    for identifier in (stay.insurance_number, stay.certificate_number, stay.person_number):
-        text = (identifier or "").strip().upper()
-        if len(text) < SHORTEST_IDENTIFIER or _PLACEHOLDER.fullmatch(text):
-            found.append(b"")
-        else:
-            found.append(blake2b(text.encode(errors="surrogatepass"), digest_size=12, key=key).digest())
-    return tuple(found)
-
-
 class Recorder:
     """Checks, groups and prices each list, and keeps of it only a record.
 
@@ -196,7 +179,7 @@ class Recorder:
         self._tops: dict[tuple[int, str], str] = {}
         self._plans: dict[tuple[date | None, str], DrgPlan | PackError] = {}
         self._strings: dict[str, str] = {}
-        self._people = people or partial(hashed_people, secrets.token_bytes(16))
+        self._people = people or Vault(secrets.token_bytes(KEY_BYTES)).person_keys
         self._departments = dict(value_domains(checker.store, region)["departments"])
 
     def read(

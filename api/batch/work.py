@@ -1,0 +1,333 @@
+"""What a worker does: a part of the lists in, everything that is stored of them out, as bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from datetime import date, datetime
+from functools import partial
+from typing import Literal
+
+import msgspec
+
+from api.intake.source import Incoming
+from api.services.check import MAX_REMEMBERED, Checker
+from api.services.dip import DipDesk, list_cost
+from api.services.month.records import Reading, Record, Recorder
+from api.services.payment import billing_of_list
+from api.settings import Settings
+from api.store.vault import Vault, digest_of, join_people
+from grouper.dip.engine import DipEngine
+from grouper.dip.score import DipPlan, score_case
+from models.grouping import Case, GroupResult
+from models.pack import PackError, PackRef, PackStore
+from models.report import Finding
+from models.wire import DecodeError, Received, decode
+from qc_rules.acceptance import Acceptance, Acceptances
+
+logger = logging.getLogger("qingdan.batch")
+
+Kind = Literal["batch", "revalidation"]
+MAX_KEY, MAX_ID, MAX_CODE, MAX_SOURCE, MAX_NAME = 200, 120, 40, 300, 80
+"""Characters that the columns of the store hold."""
+
+
+class Options(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What decides the result of a run beside its input; the run keeps it as JSON.
+
+    ``region`` is an administrative division code or its leading digits; ``scheme``, ``payment``,
+    ``catalogue`` and ``dip_payment`` are ids of packs, empty for those that hold in the region on the day
+    of discharge. ``accepted`` are the accepted findings, as they hold on ``on``. ``packs`` (id, version,
+    digest) are all packs in use when the run began: the whole run is made with these.
+    """
+
+    on: date
+    region: str = ""
+    scheme: str = ""
+    payment: str = ""
+    catalogue: str = ""
+    dip_payment: str = ""
+    accepted: tuple[Acceptance, ...] = ()
+    packs: tuple[tuple[str, str, str], ...] = ()
+
+
+class Job(msgspec.Struct, frozen=True):
+    """All that a worker needs to know of a run. ``home`` is the site's folder, which every worker sees."""
+
+    home: str
+    options: Options
+    vault: Vault
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A part of a run: its number from 0, and the place in the run (from 1) of its first item."""
+
+    number: int
+    first: int
+    items: tuple[Incoming, ...]
+
+
+class CheckedList(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One list with all that the tables ListVersion, Result and FindingRow say of it.
+
+    ``record`` and ``group`` are msgpack of Record (its ``line`` is ``number``) and GroupResult; money in fen.
+    """
+
+    number: int
+    source: str
+    line: int
+    list_key: str
+    list_id: str
+    interface: str
+    digest: str
+    payload: bytes
+    identity: bytes
+    people: bytes
+    institution: str
+    department: str
+    doctor: str
+    admitted: datetime | None
+    discharged: datetime | None
+    verdict: str
+    score: int
+    grade: str
+    drg: str
+    adrg: str
+    mdc: str
+    reason: str
+    dip: str
+    dip_score: float | None
+    dip_amount: int | None
+    cost: int | None
+    weight: float | None
+    expected: int | None
+    record: bytes
+    group: bytes
+    findings: tuple[Finding, ...]
+
+
+class Rejected(msgspec.Struct, frozen=True, array_like=True):
+    """An item of the input that holds no list that could be checked, and why (Chinese)."""
+
+    number: int
+    source: str
+    line: int
+    column: str
+    reason: str
+
+
+class PartOutcome(msgspec.Struct, frozen=True):
+    """All that is stored of one part. ``digest``: SHA-256 of the part's input, hexadecimal."""
+
+    number: int
+    digest: str
+    lists: tuple[CheckedList, ...]
+    rejects: tuple[Rejected, ...]
+    packs: tuple[PackRef, ...]
+
+
+_pack = msgspec.msgpack.Encoder().encode
+unpack_outcome = msgspec.msgpack.Decoder(PartOutcome).decode
+unpack_record = msgspec.msgpack.Decoder(Record).decode
+unpack_group = msgspec.msgpack.Decoder(GroupResult).decode
+
+
+class Desk:
+    """What one process keeps for the parts of one run: packs, code books, compiled rules."""
+
+    def __init__(self, job: Job) -> None:
+        options = self.options = job.options
+        settings = Settings(home=job.home, region=options.region, scheme=options.scheme)
+        store = settings.store()
+        _same_packs(options.packs, packs_in_use(store))
+        self.checker = Checker.open(store, options.region, options.scheme)
+        self.vault = job.vault
+        self.recorder = Recorder(
+            self.checker, options.region, options.scheme, options.payment, self.vault.person_keys
+        )
+        self.dip = DipDesk(self.checker)
+        self.accepted = Acceptances(options.accepted, options.on) if options.accepted else None
+        self._dip_plans: dict[date | None, tuple[DipEngine, DipPlan] | PackError] = {}
+        self._packs: dict[PackRef, None] = {}
+        self._last_packs: tuple[PackRef, ...] = ()
+
+    def part(self, part: Part) -> PartOutcome:
+        """Check every list of a part."""
+        self._packs, self._last_packs = {}, ()
+        reading = Reading()
+        lists: list[CheckedList] = []
+        rejects: list[Rejected] = []
+        for number, item in enumerate(part.items, part.first):
+            reject = partial(Rejected, number, stored_text(item.source, MAX_SOURCE), item.line)
+            if item.content is None:
+                rejects.append(reject(stored_text(item.column, MAX_ID), stored_text(item.error)))
+                continue
+            try:
+                lists.append(self._checked(item, item.content, number, reading))
+            except (DecodeError, PackError) as error:
+                rejects.append(reject("", stored_text(str(error))))
+            except MemoryError:
+                raise  # not the fault of this list: the part is done again when there is room
+            except Exception as error:
+                # A fault of the program on one list must not cost the hospital the others.
+                logger.exception("第 %d 份清单（%s 第 %d 行）", number, item.source, item.line)
+                reason = f"程序在检查这份清单时出错（{type(error).__name__}），请把这一行交给维护人员"
+                rejects.append(reject("", reason))
+        packs = tuple(sorted({*self._packs, *reading.packs}, key=lambda one: (one.id, one.version)))
+        return PartOutcome(part.number, input_digest(part.items), tuple(lists), tuple(rejects), packs)
+
+    def _checked(self, item: Incoming, content: bytes, number: int, reading: Reading) -> CheckedList:
+        received = decode(content)
+        examined = self.checker.examine(received, accepted=self.accepted)
+        facts, report = examined.facts, examined.report
+        stay, group = facts.stay, facts.group
+        assert group is not None  # noqa: S101 -- what was examined has its group, if only one that says why not
+        record = self.recorder.record_of(facts, examined.case, report.findings, reading, file=0, line=number)
+        dip, score, amount = self._dip(received, examined.case, facts.discharged_on)
+        if report.packs is not self._last_packs:
+            self._last_packs = report.packs
+            self._packs.update(dict.fromkeys(report.packs))
+        masked = self.vault.mask(content)
+        # Of all JSON only this escape makes a character that PostgreSQL does not keep in a text.
+        clean = _unchanged if b"\\u0000" not in content else stored_text
+        digest = digest_of(content)
+        return CheckedList(
+            number=number,
+            source=stored_text(item.source, MAX_SOURCE),
+            line=item.line,
+            list_key=clean(list_key(received, digest)),
+            list_id=clean(report.list_id)[:MAX_ID],
+            interface=report.interface,
+            digest=digest,
+            payload=masked.payload,
+            identity=masked.identity,
+            people=join_people(record.people),
+            institution=clean(record.institution)[:MAX_CODE],
+            department=clean(record.department)[:MAX_CODE],
+            doctor=clean(record.doctor)[:MAX_NAME],
+            admitted=stay.admission_time,
+            discharged=stay.discharge_time,
+            verdict=report.verdict,
+            score=report.score,
+            grade=report.grade,
+            drg=group.code,
+            adrg=group.adrg,
+            mdc=group.mdc,
+            reason=group.reason,
+            dip=dip,
+            dip_score=score,
+            dip_amount=amount,
+            cost=record.cost,
+            weight=record.value.weight,
+            expected=record.expected,
+            record=_pack(record),
+            group=_pack(group),
+            findings=report.findings
+            if clean is _unchanged
+            else tuple(
+                [
+                    msgspec.structs.replace(
+                        one,
+                        **{
+                            name: clean(getattr(one, name)) for name in ("path", "value", "message", "advice")
+                        },
+                    )
+                    for one in report.findings
+                ]
+            ),
+        )
+
+    def _dip(self, received: Received, case: Case, on: date | None) -> tuple[str, float | None, int | None]:
+        """Code, score and amount (fen) by DIP; nothing where no catalogue holds or the case has no group."""
+        cost = list_cost(received)
+        try:
+            engine, plan = self._dip_packs(on)
+        except PackError:
+            if self.options.catalogue or self.options.dip_payment:
+                raise
+            return "", None, None
+        self._packs.update(dict.fromkeys(plan.packs))
+        result = engine.group(case, cost)
+        if not result.code:
+            return "", None, None
+        found = score_case(result, case, billing_of_list(received, cost), plan)
+        amount = None if found.amount is None else int(found.amount * 100)
+        return result.code, None if found.score is None else float(found.score), amount
+
+    def _dip_packs(self, on: date | None) -> tuple[DipEngine, DipPlan]:
+        known = self._dip_plans.get(on)
+        if known is None:
+            options = self.options
+            try:
+                engine = self.dip.engine(on, options.region, options.catalogue)
+                known = engine, self.dip.plan(engine.catalogue, on, options.region, options.dip_payment)
+            except PackError as error:
+                known = error
+            if len(self._dip_plans) >= MAX_REMEMBERED:
+                self._dip_plans.clear()
+            self._dip_plans[on] = known
+        if isinstance(known, PackError):
+            raise known
+        return known
+
+
+_desk: tuple[str, Options, Desk] | None = None
+
+
+def check_part(job: Job, part: Part) -> bytes:
+    """The outcome of a part as msgpack of PartOutcome; the same part and job give the same bytes anywhere.
+
+    The packs are read when a process meets a job for the first time. Raises PackError when they are not
+    those that the run began with.
+    """
+    global _desk  # noqa: PLW0603 -- one worker process works on one run at a time
+    if _desk is None or _desk[:2] != (job.home, job.options):
+        _desk = None
+        _desk = (job.home, job.options, Desk(job))
+    return _pack(_desk[2].part(part))
+
+
+def packs_in_use(store: PackStore) -> tuple[tuple[str, str, str], ...]:
+    """Id, version and digest of every pack that is in use, by id. Raises PackError."""
+    kinds = sorted({pack.kind for pack in store.all()})
+    found = [pack for kind in kinds for pack in store.active(kind)]
+    return tuple(sorted((pack.id, pack.manifest.version, pack.sha256) for pack in found))
+
+
+def _same_packs(then: tuple[tuple[str, str, str], ...], now: tuple[tuple[str, str, str], ...]) -> None:
+    changed = sorted({one[0] for one in set(then) ^ set(now)})
+    if changed:
+        raise PackError(
+            f"批次开始后数据包有变动：{'、'.join(changed)}；一个批次只用同一套数据包，请重新开始一个批次，"
+            "或恢复原来的版本后继续"
+        )
+
+
+def input_digest(items: Iterable[Incoming]) -> str:
+    """SHA-256 of a part of the input: every item with its place."""
+    digest = hashlib.sha256()
+    for item in items:
+        content = item.error.encode() if item.content is None else item.content
+        digest.update(f"{item.source}\0{item.line}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def list_key(received: Received, digest: str) -> str:
+    """What tells one list from another, see ListVersion."""
+    stay = received.list.stay
+    own = stay.visit_id or stay.settlement_id or stay.record_number
+    if not own:
+        return f"#{digest[:32]}"
+    key = f"{stay.institution_code}/{own}" if stay.institution_code else own
+    return key if len(key) <= MAX_KEY else f"{key[: MAX_KEY - 33]}#{digest[:32]}"
+
+
+def stored_text(text: str, most: int | None = None) -> str:
+    """A text as every database keeps it: PostgreSQL knows no NUL character."""
+    return text.replace("\0", "\ufffd")[:most]
+
+
+def _unchanged(text: str) -> str:
+    return text
