@@ -121,12 +121,18 @@ def review_candidates(month: Sequence[Record], past: Sequence[Record], files: Se
 
 @dataclass(frozen=True)
 class _Expected:
-    """By row: logarithm expected, residual, spread that counts for it, and the parts of the expectation."""
+    """By row: logarithm expected, residual, and the spread that counts for it.
+
+    ``models``, and by row which of them judged it (``judge``) from which ``features``: what the parts of an
+    expectation are computed from, where anybody asks.
+    """
 
     logs: Matrix
     residuals: Matrix
     spreads: Matrix
-    contributions: Matrix
+    features: Matrix
+    models: Sequence[Any]
+    judge: npt.NDArray[np.int64]
     judged: npt.NDArray[np.bool_]
     scale: float
     explained: float
@@ -139,18 +145,18 @@ def _expect(
     """The expectation of each row, learned from ``source``; from the rows themselves by cross-fitting."""
     books = [sorted({name(one) for one in source}) for name in (_adrg, _category)]
     places = [{name: at for at, name in enumerate(book)} for book in books]
-    learned, targets = _matrix(source, places), _logs(source, value_of)
+    features = _matrix(rows, places)
     actual = _logs(rows, value_of)
-    width = learned.shape[1]
-    contributions = np.zeros((len(rows), width + 1))
     if source is not rows:
-        contributions[:] = _train(learned, targets).predict(_matrix(rows, places), pred_contrib=True)
+        models = [_train(_matrix(source, places), _logs(source, value_of))]
+        judge = np.zeros(len(rows), dtype=np.int64)
     else:
-        fold = np.arange(len(rows)) % FOLDS
-        for number in range(FOLDS):
-            model = _train(learned[fold != number], targets[fold != number])
-            contributions[fold == number] = model.predict(learned[fold == number], pred_contrib=True)
-    expected = contributions.sum(axis=1)
+        judge = np.arange(len(rows)) % FOLDS
+        models = [_train(features[judge != fold], actual[judge != fold]) for fold in range(FOLDS)]
+    expected = np.zeros(len(rows))
+    for number, model in enumerate(models):
+        if np.any(judge == number):
+            expected[judge == number] = model.predict(features[judge == number])
     residuals = actual - expected
     residuals = residuals - np.median(residuals)
     scale = _spread(residuals)
@@ -160,7 +166,9 @@ def _expect(
         logs=actual - residuals,
         residuals=residuals,
         spreads=_spreads(rows, residuals, scale),
-        contributions=contributions,
+        features=features,
+        models=models,
+        judge=judge,
         judged=np.array([alike[one.adrg] >= LEAST_ALIKE for one in rows]),
         scale=scale,
         explained=1 - float(np.var(residuals)) / variance if variance else 0.0,
@@ -226,12 +234,17 @@ def _far(
     deviations = expected.residuals / expected.spreads
     far = [int(at) for at in np.flatnonzero((np.abs(deviations) >= FAR) & expected.judged)]
     far.sort(key=lambda at: (-abs(deviations[at]), at))
+    # The parts of an expectation cost a hundred times the expectation: only these rows need them.
+    parts = {
+        at: expected.models[expected.judge[at]].predict(expected.features[at : at + 1], pred_contrib=True)[0]
+        for at in far
+    }
     found = []
     for at in far:
         record = rows[at]
         actual = value_of(record) or 0.0
         ratio = math.exp(expected.residuals[at])
-        drivers = _drivers(record, expected.contributions[at], low=ratio < 1)
+        drivers = _drivers(record, parts[at], low=ratio < 1)
         found.append(
             Candidate(
                 list_id=record.list_id,
