@@ -13,7 +13,7 @@ from qc_rules.code_index import Combination
 from qc_rules.facts import Facts, Setting
 from qc_rules.messages import Template, compile_template
 from qc_rules.operators import compile_condition, domain_of, missing_fields, required_codes, row_walk
-from qc_rules.predicates import Hit, Predicate, predicates
+from qc_rules.predicates import Hit, Predicate, Suspect, predicates
 from qc_rules.reference import Reference
 from qc_rules.schema import Rule
 from qc_rules.terms import NODE_OF_SCOPE, Compilation, CompileError, Condition, Term
@@ -34,6 +34,7 @@ class CompiledRule:
     hits: Callable[[Facts], Iterable[Hit]]
     message: Template
     advice: Template
+    basis: str
     condition: Condition | None = None
     reads: tuple[Term, ...] = ()
     predicate: Predicate | None = None
@@ -57,6 +58,11 @@ class CompiledRule:
             return call is not None and next(iter(call(facts, node, index, row)), None) is not None
 
         return judge
+
+    def suspects(self, suspect: Suspect) -> Callable[[Facts, Any, int], bool]:
+        """Whether a row is one without which its predicate cannot fire."""
+        given = self.call.keywords if isinstance(self.call, partial) else {}
+        return lambda facts, row, index: suspect(facts, index, row, given)
 
 
 def compile_rule(rule: Rule, reference: Reference, settings: Mapping[str, Setting]) -> CompiledRule:
@@ -83,7 +89,7 @@ def compile_rule(rule: Rule, reference: Reference, settings: Mapping[str, Settin
     message = compile_template(compilation, rule.message, ["message"])
     advice = compile_template(compilation, rule.advice, ["advice"])
     return CompiledRule(
-        rule, severity, hits, message, advice, condition, reads, predicate, codes,
+        rule, severity, hits, message, advice, rule.basis.text, condition, reads, predicate, codes,
         allowed=_allowed(compilation, when),
         missing=() if checks else missing_fields(compilation, when),
         call=call,
@@ -99,6 +105,8 @@ def _only(compilation: Compilation, when: Any) -> tuple[Term, frozenset[Any]] | 
     """Something of the whole list and the values of which it must have one for ``when`` to be true."""
     first = when["all"][0] if "all" in when else when
     ((name, arguments),) = first.items()
+    if name == "any":
+        return _only_of_any(compilation, arguments)
     if name not in ("equals", "is_one_of"):
         return None
     term = compilation.term(arguments["field"], ["when"])
@@ -107,6 +115,17 @@ def _only(compilation: Compilation, when: Any) -> tuple[Term, frozenset[Any]] | 
     values = arguments["values"] if name == "is_one_of" else [arguments["value"]]
     constant = compilation.constant(values[0] if name == "equals" else values, ["when"])
     return term, frozenset([constant] if name == "equals" else constant)
+
+
+def _only_of_any(compilation: Compilation, alternatives: Any) -> tuple[Term, frozenset[Any]] | None:
+    """The same of several conditions, where it is the same thing in all of them."""
+    found = [_only(compilation, one) for one in alternatives]
+    term, values = found[0] or (None, frozenset())
+    for one in found:
+        if one is None or term is None or one[0].name != term.name:
+            return None
+        values |= one[1]
+    return None if term is None else (term, values)
 
 
 def _only_of_check(
@@ -175,7 +194,8 @@ def _compile_check(
             raise CompileError(at, f"谓词 {name} 缺少参数 {key}")
     if isinstance(given.get("domain"), str) and given["domain"]:
         domain_of(compilation, given["domain"], [*at, "domain"])
-    return partial(found.function, **given), found, _codes_of(compilation, found, given)
+    derived = {key: derive(compilation.reference, given) for key, derive in found.derived.items()}
+    return partial(found.function, **given, **derived), found, _codes_of(compilation, found, given)
 
 
 def _codes_of(

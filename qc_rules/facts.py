@@ -154,7 +154,8 @@ class Facts:
     @_Lazy
     def others(self) -> Sequence[int]:
         """The western diagnoses that are not the principal one."""
-        return [index for index in self.western if index != self.principal]
+        principal = self.principal
+        return [index for index in self.western if index != principal]
 
     @_Lazy
     def principal_code(self) -> CodeFacts | None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from qc_rules.facts import Facts, as_text, label
 from qc_rules.operators import domain_of
@@ -22,8 +23,7 @@ NOTHING = "（空）"
 Part = Callable[["Filling"], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Filling:
+class Filling(msgspec.Struct, frozen=True):
     """What a template is filled from: the facts, the row, the place and its value."""
 
     facts: Facts
@@ -42,18 +42,18 @@ def compile_template(rule: Compilation, text: str, at: Location) -> Template:
         pieces = list(string.Formatter().parse(text))
     except ValueError as error:
         raise CompileError(at, f"花括号不成对（{error}）") from error
-    parts: list[str | Part] = []
+    form, parts = "", list[Part]()
     for literal, name, style, conversion in pieces:
-        if literal:
-            parts.append(literal)
+        form += literal.replace("%", "%%")
         if name is not None:
             if conversion:
                 raise CompileError(at, "花括号里不用 !")
+            form += "%s"
             parts.append(_part(rule, name, style or "", at))
-    if all(isinstance(part, str) for part in parts):
-        fixed = "".join(str(part) for part in parts)
+    if not parts:
+        fixed = form % ()
         return lambda _filling: fixed
-    return lambda filling: "".join(part if isinstance(part, str) else part(filling) for part in parts)
+    return lambda filling: form % tuple([part(filling) for part in parts])
 
 
 def _part(rule: Compilation, name: str, style: str, at: Location) -> Part:

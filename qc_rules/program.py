@@ -7,7 +7,7 @@ the rules that only concern that code. Only a rule that one of them points to is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -16,7 +16,7 @@ from qc_rules.code_index import NOWHERE
 from qc_rules.compiler import CompiledRule
 from qc_rules.facts import Facts
 from qc_rules.operators import row_walk
-from qc_rules.predicates import MEMORABLE, Hit, Predicate
+from qc_rules.predicates import MEMORABLE, Hit, Predicate, Test
 from qc_rules.reference import MAX_REMEMBERED
 from qc_rules.terms import Condition, Getter, Term, dropped_in
 
@@ -34,23 +34,24 @@ class Program:
         self._whole: list[tuple[int, Condition]] = []
         self._predicates: list[Numbered] = []
         self._of_newborns: list[Numbered] = []
+        self._unless: dict[Test, list[Numbered]] = {}
         self._with_rows: dict[str, list[Numbered]] = {}
         self._with_fields: dict[tuple[str, ...], list[Numbered]] = {}
-        self._with_value: dict[str, tuple[Getter, dict[object, list[tuple[int, Condition]]]]] = {}
+        self._with_value: dict[str, tuple[Getter, dict[object, list[Numbered]]]] = {}
         self._rows: dict[str, list[tuple[int, Condition]]] = {}
         self._judges: dict[str, list[tuple[int, Judge]]] = {}
         self._defects: list[int] = []
         self._on_code: set[int] = set()
         self._required: dict[str, list[tuple[int, tuple[Term, ...]]]] = {}
         self._domains: dict[str, list[tuple[int, str, frozenset[str | None]]]] = {}
-        self._remembered: dict[str, list[tuple[int, Judge]]] = {}
+        self._remembered: dict[tuple[str, tuple[str, ...]], list[tuple[int, Judge]]] = {}
         for number, one in enumerate(compiled):
             if interface in one.rule.interfaces:
                 self._place(number, one, interface)
         self._fused: list[_Required | _Domains | _Memory] = [
             *(_Required(node, found) for node, found in self._required.items()),
             *(_Domains(node, fields) for node, fields in self._domains.items()),
-            *(_Memory(node, rules) for node, rules in self._remembered.items()),
+            *(_Memory(node, fields, rules) for (node, fields), rules in self._remembered.items()),
         ]
         self._values = list(self._with_value.values())
         self._gates = [
@@ -60,12 +61,13 @@ class Program:
 
     def _place(self, number: int, one: CompiledRule, interface: Interface) -> None:
         """Put a rule where it costs least."""
-        if one.condition is not None and _memorable(one):
-            self._remembered.setdefault(one.node, []).append(
-                (number, _of_kind(one.rule.scope, one.condition))
-            )
+        if one.condition is not None and (fields := _memorable(one)):
+            judge = _of_kind(one.rule.scope, one.condition)
+            self._remembered.setdefault((one.node, fields), []).append((number, judge))
         elif one.codes:
             self._on_code.add(number)
+            if one.predicate is not None and one.predicate.fields:
+                self._with_fields.setdefault(one.predicate.fields, []).append((number, one.hits))
         elif one.predicate is not None:
             self._place_predicate(number, one, one.predicate)
         elif one.condition is None:
@@ -77,14 +79,16 @@ class Program:
         elif one.allowed and _walks_node(one):
             self._domains.setdefault(one.node, []).append((number, one.reads[0].wire, one.allowed))
         elif one.only is not None:
-            term, values = one.only
-            rules = self._with_value.setdefault(term.name, (term.get, {}))[1]
-            for value in values:
-                rules.setdefault(value, []).append((number, one.condition))
+            self._place_by_value(number, one, *one.only)
         elif one.rule.scope == "list":
             self._whole.append((number, one.condition))
         else:
             self._rows.setdefault(one.rule.scope, []).append((number, one.condition))
+
+    def _place_by_value(self, number: int, one: CompiledRule, term: Term, values: frozenset[Any]) -> None:
+        rules = self._with_value.setdefault(term.name, (term.get, {}))[1]
+        for value in values:
+            rules.setdefault(value, []).append((number, one.hits))
 
     def _place_predicate(self, number: int, one: CompiledRule, predicate: Predicate) -> None:
         if predicate.defects:
@@ -92,19 +96,27 @@ class Program:
             if not predicate.fields:
                 return
         if one.only is not None:
-            term, values = one.only
-            rules = self._with_value.setdefault(term.name, (term.get, {}))[1]
-            for value in values:
-                rules.setdefault(value, []).append((number, _fires(one.hits)))
+            self._place_by_value(number, one, *one.only)
+        elif predicate.suspect is not None:
+            judge = one.suspects(predicate.suspect)
+            self._remembered.setdefault(("diseinfo", MEMORABLE["diseinfo"][0]), []).append((number, judge))
         elif predicate.newborn:
             self._of_newborns.append((number, one.hits))
+        elif predicate.unless is not None:
+            hits = _where_rows(predicate.needs[0], one.hits) if predicate.needs else one.hits
+            self._unless.setdefault(predicate.unless, []).append((number, hits))
         elif one.domains:
             for node, wire, allowed in one.domains:
                 self._domains.setdefault(node, []).append((number, wire, allowed))
         elif predicate.rows:
             for node in predicate.rows:
-                place = self._remembered if node in MEMORABLE else self._judges
-                place.setdefault(node, []).append((number, one.judge(node)))
+                fields = (
+                    group_of(node, predicate.sees) if node == "setlinfo" else MEMORABLE.get(node, ((),))[0]
+                )
+                if fields:
+                    self._remembered.setdefault((node, fields), []).append((number, one.judge(node)))
+                else:
+                    self._judges.setdefault(node, []).append((number, one.judge(node)))
         elif predicate.needs:
             self._with_rows.setdefault(predicate.needs[0], []).append((number, one.hits))
         elif predicate.fields:
@@ -122,10 +134,13 @@ class Program:
             if condition(facts, stay, -1):
                 fired.add(number)
         for read_value, by_value in self._values:
-            for number, condition in by_value.get(read_value(facts, stay, -1), ()):
-                if condition(facts, stay, -1):
-                    fired.add(number)
+            rules = by_value.get(read_value(facts, stay, -1))
+            if rules is not None:
+                _call(rules, facts, fired)
         _call(self._predicates, facts, fired)
+        for usual, rules in self._unless.items():
+            if not usual(facts):
+                _call(rules, facts, fired)
         if facts.newborn:
             _call(self._of_newborns, facts, fired)
         for node, rules in self._with_rows.items():
@@ -164,15 +179,15 @@ class Program:
         fired.update([number for number, need in rules if need & present == need and number in on_code])
 
 
+def _where_rows(node: str, hits: Hits) -> Hits:
+    return lambda facts: hits(facts) if facts.rows(node) else ()
+
+
 def _call(rules: Sequence[Numbered], facts: Facts, fired: set[int]) -> None:
     for number, hits in rules:
         found = hits(facts)
         if found and next(iter(found), None) is not None:
             fired.add(number)
-
-
-def _fires(hits: Hits) -> Condition:
-    return lambda facts, _row, _index: next(iter(hits(facts)), None) is not None
 
 
 def _walks_node(one: CompiledRule) -> bool:
@@ -190,6 +205,8 @@ _BY_KIND: Mapping[str, Callable[[Facts], Sequence[int]]] = {
     "discharge_diagnoses": attrgetter("discharge_diagnoses"),
 }
 """Scopes over the rows of some kinds: whether a row belongs follows from the row and the interface."""
+_ONE_OF_THEM = ("principal_diagnosis", "other_diagnoses", "main_procedure")
+"""Scopes to which a row may belong: whether it does, the full evaluation finds out."""
 
 
 def _of_kind(scope: str, condition: Condition) -> Judge:
@@ -200,16 +217,27 @@ def _of_kind(scope: str, condition: Condition) -> Judge:
     return lambda facts, row, index: index in belongs(facts) and condition(facts, row, index)
 
 
-def _memorable(one: CompiledRule) -> bool:
-    """Whether the answer follows from the fields of the row that are remembered."""
-    fields = MEMORABLE.get(one.node)
-    if fields is None or one.rule.scope not in (one.node, *_BY_KIND):
-        return False
-    return all(
-        (term.source == "field" and term.node == one.node and term.wire in fields)
-        or term.source in ("code", "constant")
-        for term in one.reads
-    ) and not _walks_rows(one.rule.when)
+def group_of(node: str, wires: Collection[str]) -> tuple[str, ...]:
+    """The remembered fields of a row that hold all of ``wires``; empty when none do."""
+    groups = MEMORABLE.get(node, ()) if wires else ()
+    return next((fields for fields in groups if set(wires) <= set(fields)), ())
+
+
+def _memorable(one: CompiledRule) -> tuple[str, ...]:
+    """The remembered fields from which the answer follows, or that a row could be the one; else empty."""
+    if one.rule.scope not in (one.node, "list", *_BY_KIND, *_ONE_OF_THEM) or _walks_rows(one.rule.when):
+        return ()
+    if one.node == "setlinfo" and (one.missing or one.allowed):
+        return ()  # one of many fields that are read at once
+    wires = []
+    for term in one.reads:
+        if term.source == "field" and term.node == one.node:
+            wires.append(term.wire)
+        elif term.source == "code":
+            wires.append("diag_code" if one.node == "diseinfo" else "oprn_oprt_code")
+        elif term.source != "constant":
+            return ()
+    return group_of(one.node, wires)
 
 
 def _walks_rows(when: object) -> bool:
@@ -277,10 +305,11 @@ class _Domains:
 class _Memory:
     """Rules that look only at fields which repeat from list to list: a row is judged once."""
 
-    def __init__(self, node: str, rules: Sequence[tuple[int, Judge]]) -> None:
+    def __init__(self, node: str, fields: Sequence[str], rules: Sequence[tuple[int, Judge]]) -> None:
         self._node = node
+        self._first = -1 if node == "setlinfo" else 0
         self._rules = rules
-        attributes = [FIELDS[node][wire].attribute for wire in MEMORABLE[node]]
+        attributes = [FIELDS[node][wire].attribute for wire in fields]
         self._key: Callable[[Any], Any] = attrgetter(*attributes)
         self._judged: dict[Any, tuple[int, ...]] = {}
 
@@ -288,7 +317,7 @@ class _Memory:
         judged, key = self._judged, self._key
         # Whether a field is missing then depends on what could not be read, not on the row alone.
         readable = not facts.malformed
-        for index, row in enumerate(facts.rows(self._node)):
+        for index, row in enumerate(facts.rows(self._node), self._first):
             found = judged.get(key(row)) if readable else None
             if found is None:
                 found = self._judge(facts, row, index)

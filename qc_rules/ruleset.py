@@ -176,7 +176,7 @@ def _finding(compiled: CompiledRule, facts: Facts, hit: Hit) -> Finding:
         value=value,
         message=compiled.message(filling),
         advice=compiled.advice(filling),
-        basis=rule.basis.text,
+        basis=compiled.basis,
     )
 
 

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
 
+import msgspec
+
 from models.report import Severity
 from qc_rules.facts import Facts, place
 from qc_rules.reference import Reference
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(msgspec.Struct, frozen=True):
     """One place where a rule fires: node, row (-1: the node itself or setlinfo), wire name of the field.
 
     ``values`` are for the message, as ``{hit.NAME}``. ``path``, ``label`` and ``value`` replace what
@@ -31,7 +32,7 @@ class Hit:
     node: str
     index: int = -1
     wire: str = ""
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = {}
     path: str = ""
     label: str = ""
     value: str = ""
@@ -43,15 +44,26 @@ class Hit:
         return place(self.node, self.index, self.wire)
 
 
-MEMORABLE: Mapping[str, tuple[str, ...]] = {
-    "diseinfo": ("diag_type", "diag_code", "diag_name", "adm_cond_type", "maindiag_flag"),
-    "oprninfo": (
+OUTPATIENT = ("otp_wm_dise", "wm_dise_code", "otp_tcm_dise", "tcm_dise_code")
+"""门（急）诊诊断, by wire name."""
+MEMORABLE: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "diseinfo": (("diag_type", "diag_code", "diag_name", "adm_cond_type", "maindiag_flag"),),
+    "oprninfo": ((
         "oprn_oprt_type", "oprn_oprt_name", "oprn_oprt_code", "anst_way",
         "oper_dr_name", "oper_dr_code", "anst_dr_name", "anst_dr_code",
+    ),),
+    "setlinfo": (
+        OUTPATIENT,
+        ("refldept_dept", "traf_dept_flag", "adm_caty", "dscg_caty", "adm_dept_codg", "dscg_dept_codg"),
+        ("fixmedins_code", "poscode"),
+        ("chfpdr_code", "resp_nurs_code"),
     ),
 }  # fmt: skip
-"""Fields that repeat from list to list: what rules say of them is worth remembering."""
+"""Groups of fields whose values repeat from list to list: what rules say of them is worth remembering."""
 
+Test = Callable[[Facts], bool]
+Suspect = Callable[[Facts, int, Any, Mapping[str, Any]], bool]
+Derived = Callable[[Reference, Mapping[str, Any]], Any]
 Function = Callable[..., Iterable[Hit]]
 Domains = Callable[[Reference, Mapping[str, Any]], Iterable[tuple[str, str, Iterable[str]]]]
 Codes = Callable[[Reference, Mapping[str, Any]], Iterable[tuple[str, str]]]
@@ -74,7 +86,12 @@ class Predicate:
 
     ``rows``: nodes of which each row is judged alone. Such a function takes ``(facts, node, index, row)``
     and looks at nothing but the row, its code and the interface; of diseinfo and oprninfo only at the
-    fields in ``MEMORABLE``, because the answer is remembered.
+    fields in ``MEMORABLE``, because the answer is remembered. ``sees``: all fields of setlinfo (wire names)
+    that it looks at, where they are of one group there: then that answer is remembered too.
+    ``suspect``: a row of diseinfo without which it cannot fire, told by the fields in ``MEMORABLE`` and the
+    parameters. ``unless``: a test of the list (``usual.py``) with which it cannot fire. With both codes and
+    ``fields``, either is a reason to call it. ``derived``: arguments worked out once, from the reference
+    tables and the parameters of the rule.
     """
 
     function: Function
@@ -90,13 +107,17 @@ class Predicate:
     combinations: Combinations | None = None
     when: tuple[str, str | tuple[str, ...]] | None = None
     newborn: bool = False
+    unless: Test | None = None
+    derived: Mapping[str, Derived] = field(default_factory=dict)
+    sees: tuple[str, ...] = ()
+    suspect: Suspect | None = None
 
     def arguments(self) -> dict[str, bool]:
-        """The parameters it takes, with whether each must be given."""
+        """The parameters it takes from the rule, with whether each must be given."""
         return {
             name: parameter.default is inspect.Parameter.empty
             for name, parameter in inspect.signature(self.function).parameters.items()
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name not in self.derived
         }
 
 
@@ -117,6 +138,10 @@ def predicate(
     combinations: Combinations | None = None,
     when: tuple[str, str | tuple[str, ...]] | None = None,
     newborn: bool = False,
+    unless: Test | None = None,
+    derived: Mapping[str, Derived] | None = None,
+    sees: tuple[str, ...] = (),
+    suspect: Suspect | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function under its own name, to be used as ``check: NAME``."""
 
@@ -126,7 +151,7 @@ def predicate(
             raise ValueError(f"predicate {name} is registered twice")
         _REGISTERED[name] = Predicate(
             function, needs, diagnoses, procedures, codes, defects, fields, rows, domains,
-            principal, combinations, when, newborn,
+            principal, combinations, when, newborn, unless, derived or {}, sees, suspect,
         )  # fmt: skip
         return function
 
@@ -140,4 +165,4 @@ def predicates() -> Mapping[str, Predicate]:
     return _REGISTERED
 
 
-__all__ = ["MEMORABLE", "Facts", "Hit", "Predicate", "predicate", "predicates"]
+__all__ = ["MEMORABLE", "OUTPATIENT", "Facts", "Hit", "Predicate", "predicate", "predicates"]

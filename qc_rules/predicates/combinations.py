@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -107,29 +107,47 @@ def _needed(reference: Reference, given: Mapping[str, Any]) -> Iterator[list[set
         yield [set(group.prefixes_in(reference.library)) for group in groups]
 
 
-@predicate(combinations=_needed)
-def codes_together(facts: Facts, *, patterns: tuple[str, ...]) -> Iterator[Hit]:
+def _named(reference: Reference, given: Mapping[str, Any]) -> list[tuple[Pattern, tuple[str, ...]]]:
+    """The patterns, each with the codes that its message names, as it names them."""
+    library = reference.library
+    return [
+        (pattern, tuple(describe_code(library, code) for code in pattern.named))
+        for pattern in parse_patterns(given["patterns"])
+    ]
+
+
+@predicate(combinations=_needed, derived={"named_patterns": _named})
+def codes_together(
+    facts: Facts,
+    *,
+    patterns: tuple[str, ...],
+    named_patterns: Sequence[tuple[Pattern, tuple[str, ...]]],
+) -> Iterable[Hit]:
     """Codes that stand together, or stand without a code that belongs to them.
 
-    ``patterns``: see ``parse_patterns``. The finding is at the row of the first group; a pattern whose
-    rows an earlier one has already named is passed over, unless it asks for a missing code.
+    ``patterns``: see ``parse_patterns``; ``named_patterns`` are these. The finding is at the row of the first
+    group; a pattern whose rows an earlier one has already named is passed over, unless it asks for a
+    missing code.
     """
+    del patterns
+    found: list[Hit] = []
     reported: set[tuple[str, int]] = set()
-    for pattern in parse_patterns(patterns):
+    for pattern, named in named_patterns:
         rows = _rows(facts, pattern.together)
         if rows is None or (len(rows) > 1 and reported.issuperset(rows)):
             continue
-        if any(_first(facts, group, ()) is not None for group in pattern.without):
+        if pattern.without and any(_first(facts, group, ()) is not None for group in pattern.without):
             continue
         reported.update(rows)
         node, index = rows[0]
         wire = "diag_code" if node == "diseinfo" else "oprn_oprt_code"
         values = {
             "codes": tuple(describe_row(facts, *row) for row in rows),
-            "named": (named := tuple(describe_code(facts.reference.library, code) for code in pattern.named)),
+            "named": named,
             "offer": f"：可用合并编码 {'、'.join(named)}" if named else "：合并编码已在清单上",
         }
-        yield Hit(node, index, wire, values=values)
+        found.append(Hit(node, index, wire, values=values))
+    return found
 
 
 def _rows(facts: Facts, groups: Sequence[CodeGroup]) -> list[tuple[str, int]] | None:
@@ -148,13 +166,15 @@ _NODE = {"icd10": "diseinfo", "icd9cm3": "oprninfo"}
 
 def _first(facts: Facts, group: CodeGroup, taken: Sequence[tuple[str, int]]) -> int | None:
     """The first row with a code of the group that is not taken."""
-    node = _NODE[group.system]
+    node, prefixes = _NODE[group.system], group.prefixes
     diagnosis = node == "diseinfo"
     codes = facts.diagnosis_codes if diagnosis else facts.procedure_codes
     rows = facts.list.diagnoses if diagnosis else facts.list.procedures
     for index in facts.western if diagnosis else range(len(codes)):
         code = codes[index]
-        if code is not None and group.holds(code, rows[index].name) and (node, index) not in taken:
+        if code is None or not (group.words or code.code.startswith(prefixes)):
+            continue  # the usual row at once
+        if group.holds(code, rows[index].name) and (node, index) not in taken:
             return index
     return None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from models.settlement_list import FIELDS
 from qc_rules.facts import Facts
-from qc_rules.predicates import Hit, predicate
+from qc_rules.predicates import OUTPATIENT, Hit, predicate
 
 _TCM = {"4101": (("3", "中医主病"), ("4", "中医主证")), "4101A": (("2", "中医主病"), ("3", "中医主证"))}
 
@@ -50,7 +50,7 @@ _PAIRS = {
 }
 
 
-@predicate(rows=tuple(_PAIRS))
+@predicate(rows=tuple(_PAIRS), sees=OUTPATIENT)
 def code_without_name(facts: Facts, node: str, index: int, row: Any) -> Iterator[Hit]:
     """A diagnosis or procedure has a code without a name, or a name without a code."""
     for code, name, code_attribute, name_attribute in _PAIRS[node]:

@@ -9,7 +9,7 @@ from typing import Any
 from qc_rules.code_pairs import shown_diagnoses
 from qc_rules.facts import Facts
 from qc_rules.predicates import Hit, predicate
-from qc_rules.predicates.together import AROSE_LATER
+from qc_rules.predicates.together import AROSE_LATER, arose_later
 from qc_rules.reference import Reference
 
 _condition = attrgetter("condition_on_admission")
@@ -18,6 +18,8 @@ NEOPLASMS = ("C", "D0", "D1", "D2", "D3", "D4")
 """ICD-10 chapter II, C00–D48."""
 NO_CHAPTER = ("O", "P", "Q", "R", "Z", "U", "V", "W", "X", "Y")
 """Chapters that no organ binds: a diagnosis there says nothing against one elsewhere."""
+UNSPECIFIED = ".900"
+"""How the code of a disease ends that nothing more is said of (未特指)."""
 CHAPTER_BY_LETTER: Mapping[str, str] = {"B": "A", "T": "S"}
 """Letters that share the chapter of another one."""
 
@@ -82,14 +84,19 @@ def asterisk_apart(facts: Facts, *, dagger_listed: bool) -> Iterator[Hit]:
         yield Hit("diseinfo", index, "diag_code", values={"combined": shown or "剑号、星号合并的编码"})
 
 
-@predicate(needs=("diseinfo",))
+def _unspecified(facts: Facts, index: int, _row: Any, _given: Mapping[str, Any]) -> bool:
+    code = facts.diagnosis_codes[index]
+    return code is not None and code.code.endswith(UNSPECIFIED)
+
+
+@predicate(suspect=_unspecified)
 def mostly_unspecified(facts: Facts, *, at_least: int, percent: float) -> Iterable[Hit]:
     """More than ``percent`` % of ``at_least`` or more diseases have a code of 未特指 (x.900)."""
     western = facts.western
     if len(western) < at_least:
         return ()
     codes = facts.diagnosis_codes
-    rows = [i for i in western if (code := codes[i]) and code.code.endswith(".900")]
+    rows = [i for i in western if (code := codes[i]) and code.code.endswith(UNSPECIFIED)]
     if len(rows) < at_least / 2:
         return ()
     diseases = [i for i in western if (code := codes[i]) and not code.code.startswith(("R", "Z"))]
@@ -99,7 +106,14 @@ def mostly_unspecified(facts: Facts, *, at_least: int, percent: float) -> Iterab
     return (Hit("diseinfo", rows[0], "diag_code", values=values),)
 
 
-@predicate(needs=("diseinfo",))
+def _later_or_state(facts: Facts, index: int, row: Any, given: Mapping[str, Any]) -> bool:
+    code = facts.diagnosis_codes[index]
+    return arose_later(facts, index, row, given) or (
+        code is not None and code.code.startswith(given["states"])
+    )
+
+
+@predicate(suspect=_later_or_state)
 def diagnoses_misordered(facts: Facts, *, chronic: tuple[str, ...], states: tuple[str, ...]) -> Iterable[Hit]:
     """A complication of this stay behind a mild chronic disease, or a disease behind a mere state.
 
@@ -169,14 +183,17 @@ def _limited(reference: Reference, given: Mapping[str, Any]) -> list[tuple[str, 
     ]
 
 
-@predicate(codes=_limited)
-def outpatient_of_other_sex(facts: Facts, *, sex: str) -> Iterator[Hit]:
-    """The 门（急）诊诊断 of a patient of ``sex`` is one that only the other sex can have."""
+def _limited_prefixes(reference: Reference, given: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(prefix for _, prefix in _limited(reference, given))
+
+
+@predicate(codes=_limited, derived={"prefixes": _limited_prefixes})
+def outpatient_of_other_sex(facts: Facts, *, sex: str, prefixes: tuple[str, ...]) -> Iterator[Hit]:
+    """The 门（急）诊诊断 of a patient of ``sex`` is one that only the other sex can have (``prefixes``)."""
     outpatient = facts.outpatient_code
     if facts.stay.sex != sex or outpatient is None:
         return
-    prefixes = tuple(prefix for _, prefix in _limited(facts.reference, {"sex": sex}))
-    if prefixes and outpatient.code.startswith(prefixes):
+    if outpatient.code.startswith(prefixes):
         yield Hit("setlinfo", wire="wm_dise_code", values={"name": outpatient.name})
 
 
@@ -187,32 +204,39 @@ def _of_sex(name: str, given: Mapping[str, Any]) -> str:
     return "" if male is female else "1" if male else "2"
 
 
-def _named_for_sex(reference: Reference, given: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Codes whose name speaks of one sex, and that no table reserves for it."""
+def _sexes(reference: Reference, given: Mapping[str, Any]) -> dict[str, str]:
+    """The codes whose name speaks of one sex, and that no table reserves for it, with that sex."""
     limited = tuple(limit.prefix for limit in reference.sex_limits if limit.system == "icd10")
-    return [
-        ("icd10", code.code)
+    return {
+        code.code: sex
         for code in reference.library.icd10.codes.values()
-        if _of_sex(code.name, given) and not code.code.startswith((*limited, *given["but"]))
-    ]
+        if (sex := _of_sex(code.name, given)) and not code.code.startswith((*limited, *given["but"]))
+    }
 
 
-@predicate(codes=_named_for_sex)
+def _named_for_sex(reference: Reference, given: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [("icd10", code) for code in _sexes(reference, given)]
+
+
+@predicate(codes=_named_for_sex, derived={"sexes": _sexes})
 def name_of_other_sex(
-    facts: Facts, *, male: tuple[str, ...], female: tuple[str, ...], but: tuple[str, ...]
+    facts: Facts,
+    *,
+    male: tuple[str, ...],
+    female: tuple[str, ...],
+    but: tuple[str, ...],
+    sexes: Mapping[str, str],
 ) -> Iterator[Hit]:
     """A diagnosis whose name speaks of the other sex, and which the table of sex-restricted codes lacks.
 
-    ``male`` and ``female``: words; ``but``: prefixes of codes that do not say the patient's sex.
+    ``male`` and ``female``: words; ``but``: prefixes of codes that do not say the patient's sex; from these
+    follows ``sexes``, the sex that each code speaks of.
     """
+    del male, female, but
     sex = facts.stay.sex
     if sex not in ("1", "2"):
         return
-    given = {"male": male, "female": female, "but": but}
-    limited = tuple(limit.prefix for limit in facts.reference.sex_limits if limit.system == "icd10")
     for index in facts.western:
         code = facts.diagnosis_codes[index]
-        if code is None or code.code.startswith((*limited, *but)):
-            continue
-        if _of_sex(code.name, given) not in ("", sex):
+        if code is not None and sexes.get(code.code, sex) != sex:
             yield Hit("diseinfo", index, "diag_code", values={"name": code.name})

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from models.report import Severity
 from models.settlement_list import FIELDS
 from qc_rules.facts import Facts
-from qc_rules.predicates import Hit, predicate
+from qc_rules.predicates import OUTPATIENT, Hit, predicate
 from qc_rules.reference import CodeFacts, Reference
 
 
@@ -110,21 +110,21 @@ def procedure_name_differs(facts: Facts, node: str, index: int, row: Any) -> Ite
         yield Hit(node, index, "oprn_oprt_name", values=values, severity=severity)
 
 
-@predicate(fields=("wm_dise_code",))
-def outpatient_diagnosis_not_in_book(facts: Facts) -> Iterator[Hit]:
+@predicate(rows=("setlinfo",), sees=OUTPATIENT)
+def outpatient_diagnosis_not_in_book(facts: Facts, node: str, index: int, row: Any) -> Iterator[Hit]:
     """The outpatient diagnosis code is not in the code book, or its name is not that of the code."""
-    code, name = facts.codes.diagnosis(facts.stay.outpatient_diagnosis_code), facts.stay.outpatient_diagnosis
+    code, name = facts.codes.diagnosis(row.outpatient_diagnosis_code), row.outpatient_diagnosis
     if code is None or not code.code:
         return
     if not code.known:
         values = {"reason": f"编码 {code.code} 不在《医疗保障疾病诊断分类与代码》中"}
-        yield Hit("setlinfo", wire="wm_dise_code", values=values)
+        yield Hit(node, index, "wm_dise_code", values=values)
     elif name is not None and not name.isspace():
         reason, _ = _name_fault(code, name)
         if reason:
             # The outpatient doctor's own wording is often kept beside the code.
             values = {"reason": f"名称“{name[:60]}”{reason}"}
-            yield Hit("setlinfo", wire="otp_wm_dise", values=values, severity="warn")
+            yield Hit(node, index, "otp_wm_dise", values=values, severity="warn")
 
 
 @predicate(rows=("diseinfo", "oprninfo"))

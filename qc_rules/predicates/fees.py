@@ -7,13 +7,12 @@ from operator import sub
 
 from qc_rules.facts import Facts, to_fen
 from qc_rules.predicates import Hit, predicate
+from qc_rules.usual import LESS_THAN_A_FEN, charges_add_up
 
 CATEGORIES = frozenset(f"{number:02d}" for number in range(1, 15))
 """医疗收费项目 01–14, the columns of the 医疗住院收费票据."""
 BED, TREATMENT, SURGERY, NURSING = "01", "05", "06", "07"
 DECOCTION_PIECES, PATENT_MEDICINE, OTHER = "10", "11", "14"
-LESS_THAN_A_FEN = 0.004
-"""Yuan: what decimal fractions may be off in binary; amounts closer than this are the same."""
 
 
 def _total_yuan(facts: Facts) -> float | None:
@@ -31,7 +30,7 @@ def _known_charges(facts: Facts) -> bool:
     return bool(amounts) and None not in amounts and CATEGORIES.issuperset(categories)
 
 
-@predicate(needs=("iteminfo",))
+@predicate(needs=("iteminfo",), unless=charges_add_up)
 def charges_differ_from_total(facts: Facts) -> Iterable[Hit]:
     """The charges do not add up to the total fee, where both are known."""
     total, amounts = facts.stay.total_fee_yuan, facts.charge_columns[1]
@@ -42,7 +41,7 @@ def charges_differ_from_total(facts: Facts) -> Iterable[Hit]:
     return (Hit("setlinfo", wire="medfee_sumamt"),)
 
 
-@predicate(needs=("iteminfo",))
+@predicate(needs=("iteminfo",), unless=charges_add_up)
 def charge_parts_differ(facts: Facts) -> Iterable[Hit]:
     """A charge is not the sum of class A, class B, own pay and other."""
     _, rest, *parts = facts.charge_columns
@@ -76,7 +75,7 @@ _AMOUNTS = (
 )
 
 
-@predicate(needs=("iteminfo",))
+@predicate(needs=("iteminfo",), unless=charges_add_up)
 def negative_charges(facts: Facts) -> Iterable[Hit]:
     """An amount of a charge is negative: the first such amount of each row."""
     return _negative(facts) if facts.least_charge < 0 else ()
@@ -141,7 +140,7 @@ def share_above_total(facts: Facts) -> Iterable[Hit]:
     return [Hit("setlinfo", wire=wire) for wire, yuan in shares if yuan and yuan > total + LESS_THAN_A_FEN]
 
 
-@predicate(needs=("iteminfo",))
+@predicate(needs=("iteminfo",), unless=charges_add_up)
 def repeated_charges(facts: Facts) -> Iterable[Hit]:
     """A category of charges stands in a second row."""
     categories = facts.charge_columns[0]

@@ -14,7 +14,7 @@ from typing import Any
 
 from models.settlement_list import FIELDS, Weights
 from qc_rules.facts import Facts, as_text
-from qc_rules.predicates import Hit, predicate
+from qc_rules.predicates import OUTPATIENT, Hit, predicate
 from qc_rules.predicates.structure import defect_hit
 
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
@@ -62,11 +62,20 @@ def _identity(facts: Facts, certificate_types: tuple[str, ...]) -> _Identity | N
     return _read_identity(number)
 
 
+def _identity_agrees(facts: Facts) -> bool:
+    """Whether the certificate number is an identity number that fits birth date and sex."""
+    stay = facts.stay
+    if stay.certificate_number is None or stay.birth_date is None:
+        return False
+    identity = _read_identity(stay.certificate_number)
+    return not identity.fault and (identity.born, identity.sex) == (stay.birth_date, stay.sex)
+
+
 def _infant(facts: Facts, days: int) -> bool:
     return facts.days_since_birth is not None and facts.days_since_birth <= days
 
 
-@predicate(fields=("certno",))
+@predicate(fields=("certno",), unless=_identity_agrees)
 def identity_number_wrong(facts: Facts, *, certificate_types: tuple[str, ...]) -> Iterator[Hit]:
     """The number of an identity card has a wrong form, birth date or check digit."""
     identity = _identity(facts, certificate_types)
@@ -74,7 +83,7 @@ def identity_number_wrong(facts: Facts, *, certificate_types: tuple[str, ...]) -
         yield Hit("setlinfo", wire="certno", values={"reason": identity.fault})
 
 
-@predicate(fields=("certno",))
+@predicate(fields=("certno",), unless=_identity_agrees)
 def identity_birth_date_differs(
     facts: Facts, *, certificate_types: tuple[str, ...], infant_days: int
 ) -> Iterator[Hit]:
@@ -84,7 +93,7 @@ def identity_birth_date_differs(
         yield Hit("setlinfo", wire="brdy", values={"named": identity.born})
 
 
-@predicate(fields=("certno",))
+@predicate(fields=("certno",), unless=_identity_agrees)
 def identity_sex_differs(
     facts: Facts, *, certificate_types: tuple[str, ...], infant_days: int
 ) -> Iterator[Hit]:
@@ -236,7 +245,7 @@ def procedure_code_malformed(facts: Facts, node: str, index: int, row: Any) -> I
         yield Hit(node, index, "oprn_oprt_code")
 
 
-@predicate(rows=("diseinfo", "oprninfo", "setlinfo"))
+@predicate(rows=("diseinfo", "oprninfo", "setlinfo"), sees=OUTPATIENT)
 def code_not_normal(facts: Facts, node: str, index: int, row: Any) -> Iterator[Hit]:
     """A code holds full-width characters, blanks, † or letters in the wrong case."""
     if node == "diseinfo":
@@ -307,7 +316,7 @@ _STAFF = {
 }
 
 
-@predicate(rows=tuple(_STAFF))
+@predicate(rows=tuple(_STAFF), sees=("chfpdr_code", "resp_nurs_code"))
 def staff_code_wrong(facts: Facts, node: str, index: int, row: Any) -> Iterator[Hit]:
     """A physician's code does not begin with D, or a nurse's not with N."""
     del facts

@@ -9,6 +9,8 @@ from datetime import datetime, time, timedelta
 from models.settlement_list import FIELDS
 from qc_rules.facts import Facts
 from qc_rules.predicates import Hit, predicate
+from qc_rules.predicates.together import arose_later
+from qc_rules.usual import times_in_order
 
 _MIDNIGHT = time.min
 MINUTES_PER_DAY = 24 * 60
@@ -43,7 +45,7 @@ def _longest_stay(facts: Facts) -> int | None:
 # --- birth, admission, discharge
 
 
-@predicate()
+@predicate(unless=times_in_order)
 def discharge_before_admission(facts: Facts) -> Iterable[Hit]:
     """The patient left before coming."""
     admitted, discharged = facts.stay.admission_time, facts.stay.discharge_time
@@ -80,11 +82,11 @@ def days_of_age_differ(facts: Facts) -> Iterator[Hit]:
 # --- procedures
 
 
-@predicate(needs=("oprninfo",))
+@predicate(needs=("oprninfo",), unless=times_in_order)
 def procedure_outside_stay(facts: Facts, *, hours_before_admission: int) -> Iterator[Hit]:
     """A procedure was done, began or ended before admission or after discharge."""
     admitted, discharged = facts.stay.admission_time, facts.stay.discharge_time
-    if admitted and hours_before_admission:
+    if admitted and hours_before_admission > 0:
         admitted -= timedelta(hours=hours_before_admission)
     for index, row in enumerate(facts.list.procedures):
         begun, ended, day = row.started_at, row.ended_at, row.performed_on
@@ -110,7 +112,7 @@ def _outside(index: int, wire: str, *, before: bool) -> Hit:
     return Hit("oprninfo", index, wire, values={"reason": reason})
 
 
-@predicate(needs=("oprninfo",))
+@predicate(needs=("oprninfo",), unless=times_in_order)
 def procedure_times_reversed(facts: Facts) -> Iterator[Hit]:
     """A procedure does not begin before it ends."""
     for index, row in enumerate(facts.list.procedures):
@@ -119,11 +121,11 @@ def procedure_times_reversed(facts: Facts) -> Iterator[Hit]:
             yield Hit("oprninfo", index, "oprn_oprt_endtime")
 
 
-@predicate(needs=("oprninfo",))
+@predicate(needs=("oprninfo",), unless=times_in_order)
 def anaesthesia_outside_stay(facts: Facts, *, hours_before_admission: int) -> Iterator[Hit]:
     """An anaesthesia does not begin before it ends, or lies outside the stay."""
     admitted, discharged = facts.stay.admission_time, facts.stay.discharge_time
-    if admitted and hours_before_admission:
+    if admitted and hours_before_admission > 0:
         admitted -= timedelta(hours=hours_before_admission)
     for index, row in enumerate(facts.list.procedures):
         begun, ended = row.anaesthesia_started_at, row.anaesthesia_ended_at
@@ -139,7 +141,7 @@ def anaesthesia_outside_stay(facts: Facts, *, hours_before_admission: int) -> It
             yield Hit("oprninfo", index, "anst_endtime", values={"reason": "晚于出院时间"})
 
 
-@predicate(needs=("oprninfo",))
+@predicate(needs=("oprninfo",), unless=times_in_order)
 def procedure_outside_anaesthesia(facts: Facts) -> Iterator[Hit]:
     """A procedure begins before its anaesthesia or ends after it."""
     for index, row in enumerate(facts.list.procedures):
@@ -154,7 +156,7 @@ def procedure_outside_anaesthesia(facts: Facts) -> Iterator[Hit]:
 # --- intensive care
 
 
-@predicate(needs=("icuinfo",))
+@predicate(needs=("icuinfo",), unless=times_in_order)
 def intensive_care_outside_stay(facts: Facts) -> Iterator[Hit]:
     """An ICU stay does not end after it begins, or lies outside the hospital stay."""
     admitted, discharged = facts.stay.admission_time, facts.stay.discharge_time
@@ -170,7 +172,7 @@ def intensive_care_outside_stay(facts: Facts) -> Iterator[Hit]:
             yield Hit("icuinfo", index, "scs_cutd_exit_time", values={"reason": "晚于出院时间"})
 
 
-@predicate(needs=("icuinfo",))
+@predicate(needs=("icuinfo",), unless=times_in_order)
 def intensive_care_duration_differs(facts: Facts) -> Iterator[Hit]:
     """The duration of an ICU stay is neither that of its own times nor that of all ICU stays together."""
     rows = facts.list.intensive_care
@@ -187,7 +189,7 @@ def intensive_care_duration_differs(facts: Facts) -> Iterator[Hit]:
         yield Hit("icuinfo", index, "scs_cutd_sum_dura", values={"minutes": int(own)})
 
 
-@predicate(needs=("icuinfo",))
+@predicate(needs=("icuinfo",), unless=times_in_order)
 def intensive_care_overlaps(facts: Facts) -> Iterator[Hit]:
     """An ICU stay begins before an earlier one has ended."""
     rows = facts.list.intensive_care
@@ -206,7 +208,7 @@ def intensive_care_overlaps(facts: Facts) -> Iterator[Hit]:
             last_end, last_index = left, index
 
 
-@predicate(needs=("icuinfo",))
+@predicate(needs=("icuinfo",), unless=times_in_order)
 def intensive_care_longer_than_stay(facts: Facts) -> Iterator[Hit]:
     """Time in intensive care is longer than the hospital stay."""
     longest = _longest_stay(facts)
@@ -385,7 +387,7 @@ def transfer_ends_elsewhere(facts: Facts) -> Iterator[Hit]:
         yield Hit("setlinfo", wire="refldept_dept", values={"reached": reached})
 
 
-@predicate(needs=("diseinfo",))
+@predicate(suspect=arose_later)
 def nothing_on_admission(facts: Facts) -> Iterable[Hit]:
     """Every diagnosis is said to have arisen during the stay (入院病情 4)."""
     rows, western = facts.list.diagnoses, facts.western

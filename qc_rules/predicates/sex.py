@@ -24,19 +24,26 @@ def _of_other_sex(reference: Reference, given: Mapping[str, Any]) -> list[tuple[
     ]
 
 
-@predicate(codes=_of_other_sex)
+def _prefixes(reference: Reference, given: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(prefix for _, prefix in _of_other_sex(reference, given))
+
+
+@predicate(codes=_of_other_sex, derived={"prefixes": _prefixes})
 def code_of_other_sex(
-    facts: Facts, *, sex: str, system: str, only: tuple[str, ...] = ("",), but: tuple[str, ...] = ()
+    facts: Facts,
+    *,
+    sex: str,
+    system: str,
+    prefixes: tuple[str, ...],
+    only: tuple[str, ...] = ("",),
+    but: tuple[str, ...] = (),
 ) -> Iterator[Hit]:
     """A patient of ``sex`` has a diagnosis (icd10) or procedure (icd9cm3) of the other sex.
 
-    ``only`` and ``but``: prefixes that the code must and must not begin with.
+    ``only`` and ``but``: prefixes that the code must and must not begin with; ``prefixes`` follow from them.
     """
+    del only, but
     if facts.stay.sex != sex:
-        return
-    given = {"sex": sex, "system": system, "only": only, "but": but}
-    prefixes = tuple(prefix for _, prefix in _of_other_sex(facts.reference, given))
-    if not prefixes:
         return
     if system == "icd10":
         for index in facts.diagnoses_starting(prefixes):

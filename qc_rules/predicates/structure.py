@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -67,11 +67,11 @@ def unknown_fields(facts: Facts) -> Iterator[Hit]:
 
 def _limited(node: str) -> list[tuple[str, str, int]]:
     """Attribute, wire name and length of the texts of a node that may be too long."""
-    remembered = MEMORABLE.get(node)
+    remembered = () if node == "setlinfo" else MEMORABLE.get(node, ())
     return [
         (info.attribute, info.wire, info.length)
         for info in FIELDS[node].values()
-        if info.length and info.kind == "text" and (remembered is None or info.wire in remembered)
+        if info.length and info.kind == "text" and (not remembered or info.wire in remembered[0])
     ]
 
 
@@ -79,7 +79,11 @@ _TCM_KINDS = {"4101": frozenset("34"), "4101A": frozenset("23")}
 """诊断类别 of the rows for Chinese medicine (中医主病、主证)."""
 
 
-@predicate(needs=("diseinfo",))
+def _kind_without_flag(_facts: Facts, _index: int, row: Any, _given: Mapping[str, Any]) -> bool:
+    return bool(row.kind == "1" and row.principal_flag != "1")
+
+
+@predicate(suspect=_kind_without_flag)
 def principal_kind_without_flag(facts: Facts) -> Iterator[Hit]:
     """4101: a western row of 诊断类别 1 (主要诊断) is not flagged as principal, while other rows are flagged.
 
@@ -112,11 +116,12 @@ _LENGTHS = {
 
 
 @predicate(rows=tuple(_LIMITED))
-def overlong_texts(facts: Facts, node: str, index: int, row: Any) -> Iterator[Hit]:
+def overlong_texts(facts: Facts, node: str, index: int, row: Any) -> Iterable[Hit]:
     """A text has more characters than the interface allows."""
     del facts
     read, limits = _LENGTHS[node]
-    for position, value in enumerate(read(row)):
-        if value is not None and len(value) > limits[position]:
-            wire = _LIMITED[node][position][1]
-            yield Hit(node, index, wire, values={"limit": limits[position], "length": len(value)})
+    return [
+        Hit(node, index, _LIMITED[node][position][1], values={"limit": limits[position], "length": length})
+        for position, length in enumerate([len(value or "") for value in read(row)])
+        if length > limits[position]
+    ]

@@ -14,6 +14,11 @@ AROSE_LATER = "4"
 """入院病情: not present on admission."""
 
 
+def arose_later(_facts: Facts, _index: int, row: Any, _given: Mapping[str, Any]) -> bool:
+    """Whether a row of diseinfo is a diagnosis that was not present on admission."""
+    return bool(row.condition_on_admission == AROSE_LATER)
+
+
 def _rows(facts: Facts, role: str) -> Sequence[int]:
     """The western diagnoses in a role: any, principal or other."""
     if role == "principal":

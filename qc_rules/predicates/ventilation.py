@@ -22,7 +22,7 @@ def ventilation_against_code(
     return [Hit("oprninfo", index, "oprn_oprt_code") for index in facts.procedures_starting(prefixes)]
 
 
-@predicate()
+@predicate(procedures="invasive", fields=("vent_used_dura",))
 def ventilation_disagrees(
     facts: Facts, *, invasive: tuple[str, ...], any_kind: tuple[str, ...]
 ) -> Iterable[Hit]:

@@ -1,0 +1,67 @@
+"""Quick tests that the usual list passes, so that the predicates that name one as ``unless`` need not be called.
+
+Each may be True only where none of those predicates can fire; that it is so, a property test shows.
+"""
+
+from __future__ import annotations
+
+from operator import sub
+
+from qc_rules.facts import Facts
+
+LESS_THAN_A_FEN = 0.004
+"""Yuan: what decimal fractions may be off in binary; amounts closer than this are the same."""
+
+
+def times_in_order(facts: Facts) -> bool:
+    """All times of procedures, anaesthesia and intensive care are known and follow each other within the stay."""
+    admitted, discharged = facts.stay.admission_time, facts.stay.discharge_time
+    if admitted is None or discharged is None or admitted > discharged:
+        return False
+    first, last = admitted.date(), discharged.date()
+    for row in facts.list.procedures:
+        begun, ended, day = row.started_at, row.ended_at, row.performed_on
+        asleep, awake = row.anaesthesia_started_at, row.anaesthesia_ended_at
+        if begun is None or ended is None or not begun < ended:
+            return False
+        if asleep is None and awake is None:
+            asleep, awake = begun, ended
+        if (
+            asleep is None
+            or awake is None
+            or not admitted <= asleep <= begun
+            or not ended <= awake <= discharged
+        ):
+            return False
+        if day is not None and not first <= day <= last:
+            return False
+    left_before = admitted
+    for care in facts.list.intensive_care:
+        entered, left, minutes = care.entered_at, care.left_at, care.duration
+        if (
+            entered is None
+            or left is None
+            or minutes is None
+            or not left_before <= entered < left <= discharged
+        ):
+            return False
+        if not 0 <= (left - entered).total_seconds() / 60 - minutes < 1:
+            return False
+        left_before = left
+    return True
+
+
+def charges_add_up(facts: Facts) -> bool:
+    """The charges are all known, none negative, each category once; parts make up charges, charges the total."""
+    total = facts.stay.total_fee_yuan
+    categories, amounts, *parts = facts.charge_columns
+    if total is None or not amounts or len(set(categories)) < len(categories) or facts.least_charge < 0:
+        return False
+    rest = amounts
+    try:
+        for part in parts:
+            rest = tuple(map(sub, rest, part))
+        least, most, whole = min(rest), max(rest), sum(amounts)
+    except TypeError:
+        return False  # an amount is missing somewhere
+    return bool(least > -LESS_THAN_A_FEN and most < LESS_THAN_A_FEN and abs(whole - total) < LESS_THAN_A_FEN)
