@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from api.settings import Settings
 from tests.api.serving import running
 from tests.browser.chromium import CHROMIUM, chromium
 from web.app import create_app
+
+PATIENCE = 15_000
+"""Milliseconds that a busy machine is given before something expected counts as missing."""
+expect.set_options(timeout=PATIENCE)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,7 +66,7 @@ def context(browser: Browser, address: str, watch: Watch) -> Iterator[BrowserCon
         reduced_motion="reduce",
         accept_downloads=True,
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE)
     context.on("request", lambda request: watch.requests.append(request.url))
     context.on("console", lambda message: watch.complaints.append(f"{message.type}: {message.text}"))
     context.on("weberror", lambda error: watch.complaints.append(str(error.error)))
@@ -88,7 +92,7 @@ def load(page: Page) -> Callable[[str], Page]:
     def load(sample: str) -> Page:
         page.select_option("#sample", sample)
         page.get_by_role("button", name="载入样例").click()
-        page.wait_for_selector("#result[data-state=done]:not([data-busy])")
+        page.wait_for_selector("#result[data-state=done]:not([data-due]):not([data-busy])")
         return page
 
     return load

@@ -15,7 +15,7 @@ from web.app import create_app
 
 IMAGES = PROJECT_ROOT / "docs" / "images"
 WRITTEN = "1.冠心病 不稳定性心绞痛 2.高血压3级（极高危） 3.2型糖尿病伴肾病 4.肺部结节待查；排除肺癌"
-DONE = "#result[data-state=done]:not([data-busy])"
+DONE = "#result[data-state=done]:not([data-due]):not([data-busy])"
 
 
 def _load(page: Page, sample: str) -> None:

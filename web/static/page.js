@@ -23,8 +23,10 @@ let current = -1;
 async function check() {
   clearTimeout(timer);
   request?.abort();
+  const result = byId("result");
   const list = readList(form());
   if (list.empty) {
+    delete result.dataset.due;
     findings = [];
     showFailure("");
     showEmpty(form());
@@ -32,8 +34,8 @@ async function check() {
     return;
   }
   const mine = (request = new AbortController());
-  const result = byId("result");
   result.dataset.busy = "";
+  delete result.dataset.due;
   try {
     const response = await fetch(`${base}/api/v1/check`, {
       method: "POST",
@@ -74,6 +76,7 @@ async function showBeside(signal) {
 function changed() {
   dirty = true;
   clearTimeout(timer);
+  byId("result").dataset.due = ""; // what is shown does not speak of the last change yet
   timer = setTimeout(check, PAUSE);
 }
 
