@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable
 from datetime import date, datetime
 from functools import partial
+from threading import Lock
 from typing import Literal
 
 import msgspec
@@ -14,6 +15,15 @@ import msgspec
 from api.intake.source import Incoming
 from api.services.check import MAX_REMEMBERED, Checker
 from api.services.dip import DipDesk, list_cost
+from api.services.month.cross_list import (
+    DECOMPOSED,
+    MULTIPLE,
+    OVERLAP,
+    PARAMETERS,
+    WITHIN_A_DAY,
+    multiples,
+    pairs_across,
+)
 from api.services.month.records import Reading, Record, Recorder
 from api.services.payment import billing_of_list
 from api.settings import Settings
@@ -25,6 +35,7 @@ from models.pack import PackError, PackRef, PackStore
 from models.report import Finding
 from models.wire import DecodeError, Received, decode
 from qc_rules.acceptance import Acceptance, Acceptances
+from qc_rules.schema import Rule
 
 logger = logging.getLogger("qingdan.batch")
 
@@ -71,7 +82,8 @@ class Part(msgspec.Struct, frozen=True):
 class CheckedList(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One list with all that the tables ListVersion, Result and FindingRow say of it.
 
-    ``record`` and ``group`` are msgpack of Record (its ``line`` is ``number``) and GroupResult; money in fen.
+    ``record`` and ``group`` are msgpack of Record and GroupResult; money in fen. ``across``: findings that
+    the month's report makes of the list beside its own, see ``multiples``.
     """
 
     number: int
@@ -104,7 +116,10 @@ class CheckedList(msgspec.Struct, frozen=True, array_like=True, gc=False):
     expected: int | None
     record: bytes
     group: bytes
+    errors: int
+    warnings: int
     findings: tuple[Finding, ...]
+    across: tuple[Finding, ...]
 
 
 class Rejected(msgspec.Struct, frozen=True, array_like=True):
@@ -127,9 +142,27 @@ class PartOutcome(msgspec.Struct, frozen=True):
     packs: tuple[PackRef, ...]
 
 
+class Across(msgspec.Struct, frozen=True):
+    """Records of one person each with others; those of the first ``month_files`` files are of the month."""
+
+    records: tuple[Record, ...]
+    files: tuple[str, ...]
+    month_files: int
+
+
+class FoundAcross(msgspec.Struct, frozen=True, array_like=True):
+    """A finding on one record because of another, by their places in Across."""
+
+    record: int
+    other: int
+    finding: Finding
+
+
+ACROSS_RULES = frozenset({OVERLAP, DECOMPOSED, WITHIN_A_DAY, MULTIPLE})
 _pack = msgspec.msgpack.Encoder().encode
 unpack_outcome = msgspec.msgpack.Decoder(PartOutcome).decode
 unpack_record = msgspec.msgpack.Decoder(Record).decode
+unpack_across = msgspec.msgpack.Decoder(tuple[FoundAcross, ...]).decode
 unpack_group = msgspec.msgpack.Decoder(GroupResult).decode
 
 
@@ -149,6 +182,7 @@ class Desk:
         self.dip = DipDesk(self.checker)
         self.accepted = Acceptances(options.accepted, options.on) if options.accepted else None
         self._dip_plans: dict[date | None, tuple[DipEngine, DipPlan] | PackError] = {}
+        self._across_rules: dict[int, dict[str, Rule]] = {}
         self._packs: dict[PackRef, None] = {}
         self._last_packs: tuple[PackRef, ...] = ()
 
@@ -183,7 +217,9 @@ class Desk:
         facts, report = examined.facts, examined.report
         stay, group = facts.stay, facts.group
         assert group is not None  # noqa: S101 -- what was examined has its group, if only one that says why not
-        record = self.recorder.record_of(facts, examined.case, report.findings, reading, file=0, line=number)
+        record = self.recorder.record_of(
+            facts, examined.case, report.findings, reading, file=0, line=item.line
+        )
         dip, score, amount = self._dip(received, examined.case, facts.discharged_on)
         if report.packs is not self._last_packs:
             self._last_packs = report.packs
@@ -223,20 +259,45 @@ class Desk:
             expected=record.expected,
             record=_pack(record),
             group=_pack(group),
-            findings=report.findings
-            if clean is _unchanged
-            else tuple(
-                [
-                    msgspec.structs.replace(
-                        one,
-                        **{
-                            name: clean(getattr(one, name)) for name in ("path", "value", "message", "advice")
-                        },
-                    )
-                    for one in report.findings
-                ]
-            ),
+            errors=sum([one.severity == "error" and one.accepted is None for one in report.findings]),
+            warnings=sum([one.severity == "warn" and one.accepted is None for one in report.findings]),
+            findings=report.findings if clean is _unchanged else tuple(map(_clean, report.findings)),
+            across=self._multiple(record, facts.discharged_on),
         )
+
+    def _multiple(self, record: Record, on: date | None) -> tuple[Finding, ...]:
+        """What the month's report says of the cost against the standard of the group."""
+        if record.multiple is None:
+            return ()
+        found = [one.finding for one in multiples([record], ("",), self._documented(on), PARAMETERS)]
+        return tuple(self._marked(found, record))
+
+    def _documented(self, on: date | None) -> dict[str, Rule]:
+        """The rules that look across lists, by code; those that a hospital has withdrawn are missing."""
+        rules = self.checker.rules_for(on)
+        found = self._across_rules.get(id(rules))
+        if found is None:
+            found = {rule.code: rule for rule in rules.rules() if rule.code in ACROSS_RULES}
+            self._across_rules[id(rules)] = found
+        return found
+
+    def _marked(self, findings: list[Finding], record: Record) -> list[Finding]:
+        """Those that the hospital has accepted, marked."""
+        if self.accepted is None or not findings:
+            return findings
+        return self.accepted.apply(findings, record.list_id, record.department, ())[: len(findings)]
+
+    def across(self, looked: Across) -> tuple[FoundAcross, ...]:
+        """Findings that need the other lists of the same person."""
+        found, _ = pairs_across(
+            looked.records, looked.month_files, looked.files, self._documented(None), PARAMETERS
+        )
+        places = {id(record): place for place, record in enumerate(looked.records)}
+        rows = [
+            FoundAcross(places[id(later)], places[id(earlier)], self._marked([one.finding], later)[0])
+            for earlier, later, one in found
+        ]
+        return tuple(sorted(rows, key=lambda one: (one.record, one.finding.rule, one.other)))
 
     def _dip(self, received: Received, case: Case, on: date | None) -> tuple[str, float | None, int | None]:
         """Code, score and amount (fen) by DIP; nothing where no catalogue holds or the case has no group."""
@@ -272,7 +333,8 @@ class Desk:
         return known
 
 
-_desk: tuple[str, Options, Desk] | None = None
+_lock = Lock()
+_desk: tuple[Job, Desk] | None = None
 
 
 def check_part(job: Job, part: Part) -> bytes:
@@ -281,11 +343,23 @@ def check_part(job: Job, part: Part) -> bytes:
     The packs are read when a process meets a job for the first time. Raises PackError when they are not
     those that the run began with.
     """
-    global _desk  # noqa: PLW0603 -- one worker process works on one run at a time
-    if _desk is None or _desk[:2] != (job.home, job.options):
+    with _lock:
+        return _pack(_desk_of(job).part(part))
+
+
+def look_across(job: Job, looked: Across) -> bytes:
+    """The findings across lists as msgpack of a list of FoundAcross. Raises PackError as ``check_part``."""
+    with _lock:
+        return _pack(_desk_of(job).across(looked))
+
+
+def _desk_of(job: Job) -> Desk:
+    """Under the lock: workers of a cluster may have several threads, and one desk is for one at a time."""
+    global _desk  # noqa: PLW0603 -- a process works on one run at a time, and its packs take long to read
+    if _desk is None or _desk[0] != job:
         _desk = None
-        _desk = (job.home, job.options, Desk(job))
-    return _pack(_desk[2].part(part))
+        _desk = job, Desk(job)
+    return _desk[1]
 
 
 def packs_in_use(store: PackStore) -> tuple[tuple[str, str, str], ...]:
@@ -327,6 +401,11 @@ def list_key(received: Received, digest: str) -> str:
 def stored_text(text: str, most: int | None = None) -> str:
     """A text as every database keeps it: PostgreSQL knows no NUL character."""
     return text.replace("\0", "\ufffd")[:most]
+
+
+def _clean(finding: Finding) -> Finding:
+    texts = {name: stored_text(getattr(finding, name)) for name in ("path", "value", "message", "advice")}
+    return msgspec.structs.replace(finding, **texts)
 
 
 def _unchanged(text: str) -> str:

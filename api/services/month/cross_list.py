@@ -75,16 +75,29 @@ def across(
     ``rules`` are the documented rules by code: title, severity, advice and basis are theirs; a rule that
     a hospital's pack has withdrawn is missing there, and silent here.
     """
+    found, skipped = pairs_across(records, month_files, files, rules, parameters)
+    findings = [one for _, _, one in found]
+    numbers = {name: number for number, name in enumerate(files)}
+    findings.sort(key=lambda one: (numbers[one.file], one.line, one.finding.rule, one.other_line))
+    return findings, skipped
+
+
+def pairs_across(
+    records: Sequence[Record],
+    month_files: int,
+    files: Sequence[str],
+    rules: dict[str, Rule],
+    parameters: CrossParameters,
+) -> tuple[list[tuple[Record, Record, CrossFinding]], Skipped]:
+    """As ``across``, each finding with the earlier and the later of its two records, in no stated order."""
     skipped = Skipped()
     judge = _Judge(files, rules, parameters, skipped)
     found = [
-        one
+        (earlier, later, one)
         for earlier, later in _pairs(records, skipped)
         if _in_month(earlier, later, month_files, skipped)
         for one in judge.pair(earlier, later)
     ]
-    numbers = {name: number for number, name in enumerate(files)}
-    found.sort(key=lambda one: (numbers[one.file], one.line, one.finding.rule, one.other_line))
     return found, skipped
 
 
