@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -92,18 +94,17 @@ def review_candidates(month: Sequence[Record], past: Sequence[Record], files: Se
     models = []
     notes = []
     for target, value_of in TARGETS:
-        rows = [one for one in month if one.grouped and value_of(one)]
-        known = [one for one in past if one.grouped and value_of(one)]
-        if max(len(rows), len(known)) < LEAST_LISTS or not rows:
+        rows, known = _Rows.of(month, value_of), _Rows.of(past, value_of)
+        number, before = len(rows.at), len(known.at)
+        if max(number, before) < LEAST_LISTS or not number:
             notes.append(
-                f"已分组且有{target}的清单不足 {LEAST_LISTS} 份（本期 {len(rows)} 份，过去 {len(known)} 份），"
+                f"已分组且有{target}的清单不足 {LEAST_LISTS} 份（本期 {number} 份，过去 {before} 份），"
                 f"没有建立{target}的期望模型，不提示残差候选"
             )
             continue
-        source = known if len(known) >= LEAST_LISTS else rows
-        found = _expect(rows, source, value_of)
-        chosen = _far(rows, found, target, value_of, files)
-        rare = len(rows) - int(found.judged.sum())
+        found = _expect(rows, known if before >= LEAST_LISTS else rows)
+        chosen = _far(month, rows, found, files, target=target, value_of=value_of)
+        rare = number - int(found.judged.sum())
         if rare:
             notes.append(f"{rare} 份清单的 ADRG 在学习数据中不足 {LEAST_ALIKE} 份，没有评判其{target}的残差")
         models.append(
@@ -117,6 +118,46 @@ def review_candidates(month: Sequence[Record], past: Sequence[Record], files: Se
         )
         candidates += chosen
     return Residuals(tuple(candidates), tuple(models), tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The lists that have a group and a value: their places, features, names of the groups, logarithms.
+
+    Only this is kept of them, so that a month of many lists need not be in memory as records.
+    """
+
+    at: list[int]
+    numbers: Matrix
+    names: tuple[list[str], list[str]]
+    logs: Matrix
+
+    @classmethod
+    def of(cls, records: Iterable[Record], value_of: Callable[[Record], float | None]) -> _Rows:
+        at: list[int] = []
+        numbers, logs = array("d"), array("d")
+        adrgs: list[str] = []
+        categories: list[str] = []
+        for place, record in enumerate(records):
+            value = value_of(record) if record.grouped else None
+            if not value:
+                continue
+            at.append(place)
+            known = (feature_of(record) for _, feature_of in FEATURES)
+            numbers.extend(math.nan if one is None else one for one in known)
+            adrgs.append(sys.intern(record.adrg))
+            categories.append(sys.intern(record.category))
+            logs.append(math.log(value))
+        shape = (len(at), len(FEATURES))
+        return cls(at, np.array(numbers).reshape(shape), (adrgs, categories), np.array(logs))
+
+    def matrix(self, places: Sequence[dict[str, int]]) -> Matrix:
+        """Numbers, and the names by their ``places``; a name that has none is unknown to the model."""
+        named = [
+            [place.get(name, math.nan) for name in names]
+            for place, names in zip(places, self.names, strict=True)
+        ]
+        return np.column_stack([self.numbers, *named])
 
 
 @dataclass(frozen=True)
@@ -139,21 +180,19 @@ class _Expected:
     learned_from: int
 
 
-def _expect(
-    rows: Sequence[Record], source: Sequence[Record], value_of: Callable[[Record], float | None]
-) -> _Expected:
+def _expect(rows: _Rows, source: _Rows) -> _Expected:
     """The expectation of each row, learned from ``source``; from the rows themselves by cross-fitting."""
-    books = [sorted({name(one) for one in source}) for name in (_adrg, _category)]
+    books = [sorted(set(names)) for names in source.names]
     places = [{name: at for at, name in enumerate(book)} for book in books]
-    features = _matrix(rows, places)
-    actual = _logs(rows, value_of)
+    features, actual = rows.matrix(places), rows.logs
+    number_of_rows = len(rows.at)
     if source is not rows:
-        models = [_train(_matrix(source, places), _logs(source, value_of))]
-        judge = np.zeros(len(rows), dtype=np.int64)
+        models = [_train(source.matrix(places), source.logs)]
+        judge = np.zeros(number_of_rows, dtype=np.int64)
     else:
-        judge = np.arange(len(rows)) % FOLDS
+        judge = np.arange(number_of_rows) % FOLDS
         models = [_train(features[judge != fold], actual[judge != fold]) for fold in range(FOLDS)]
-    expected = np.zeros(len(rows))
+    expected = np.zeros(number_of_rows)
     for number, model in enumerate(models):
         if np.any(judge == number):
             expected[judge == number] = model.predict(features[judge == number])
@@ -161,44 +200,20 @@ def _expect(
     residuals = residuals - np.median(residuals)
     scale = _spread(residuals)
     variance = float(np.var(actual))
-    alike = Counter(one.adrg for one in source)
+    adrgs = rows.names[0]
+    alike = Counter(source.names[0])
     return _Expected(
         logs=actual - residuals,
         residuals=residuals,
-        spreads=_spreads(rows, residuals, scale),
+        spreads=_spreads(adrgs, residuals, scale),
         features=features,
         models=models,
         judge=judge,
-        judged=np.array([alike[one.adrg] >= LEAST_ALIKE for one in rows]),
+        judged=np.array([alike[adrg] >= LEAST_ALIKE for adrg in adrgs]),
         scale=scale,
         explained=1 - float(np.var(residuals)) / variance if variance else 0.0,
-        learned_from=len(source),
+        learned_from=len(source.at),
     )
-
-
-def _adrg(record: Record) -> str:
-    return record.adrg
-
-
-def _category(record: Record) -> str:
-    return record.category
-
-
-def _matrix(rows: Sequence[Record], places: Sequence[dict[str, int]]) -> Matrix:
-    found = np.full((len(rows), len(FEATURES) + len(places)), np.nan)
-    for at, record in enumerate(rows):
-        for column, (_, value_of) in enumerate(FEATURES):
-            value = value_of(record)
-            if value is not None:
-                found[at, column] = value
-        for column, (place, name) in enumerate(zip(places, (_adrg, _category), strict=True), len(FEATURES)):
-            # A group that the model has not met is unknown to it.
-            found[at, column] = place.get(name(record), np.nan)
-    return found
-
-
-def _logs(rows: Sequence[Record], value_of: Callable[[Record], float | None]) -> Matrix:
-    return np.array([math.log(value_of(one) or 1.0) for one in rows])
 
 
 def _train(features: Matrix, targets: Matrix) -> Any:
@@ -213,11 +228,11 @@ def _spread(values: Matrix) -> float:
     return max(float(np.median(np.abs(values - middle))) * NORMAL_MAD, 1e-6)
 
 
-def _spreads(rows: Sequence[Record], residuals: Matrix, scale: float) -> Matrix:
+def _spreads(adrgs: Sequence[str], residuals: Matrix, scale: float) -> Matrix:
     places = defaultdict(list)
-    for at, record in enumerate(rows):
-        places[record.adrg].append(at)
-    found = np.full(len(rows), scale)
+    for at, adrg in enumerate(adrgs):
+        places[adrg].append(at)
+    found = np.full(len(adrgs), scale)
     for of_group in places.values():
         if len(of_group) >= OWN_SPREAD:
             found[of_group] = max(scale, _spread(residuals[of_group]))
@@ -225,11 +240,13 @@ def _spreads(rows: Sequence[Record], residuals: Matrix, scale: float) -> Matrix:
 
 
 def _far(
-    rows: Sequence[Record],
+    month: Sequence[Record],
+    rows: _Rows,
     expected: _Expected,
+    files: Sequence[str],
+    *,
     target: Target,
     value_of: Callable[[Record], float | None],
-    files: Sequence[str],
 ) -> list[Candidate]:
     deviations = expected.residuals / expected.spreads
     far = [int(at) for at in np.flatnonzero((np.abs(deviations) >= FAR) & expected.judged)]
@@ -241,7 +258,7 @@ def _far(
     }
     found = []
     for at in far:
-        record = rows[at]
+        record = month[rows.at[at]]
         actual = value_of(record) or 0.0
         ratio = math.exp(expected.residuals[at])
         drivers = _drivers(record, parts[at], low=ratio < 1)
