@@ -41,6 +41,7 @@ FAMILIES: Mapping[str, str] = {
     "GRP": "分组",
     "FRD": "基金监管线索",
     "CHG": "收费明细",
+    "IND": "手术与诊断的对应",
 }
 """The families in the order of the catalogue, with their Chinese names."""
 

@@ -1,4 +1,4 @@
-"""What a hospital's own charge rules and evidence tables must hold to be imported."""
+"""What a hospital's own charge rules, evidence and indication tables must hold to be imported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 
 from models.pack import PackStore
 from models.pack_import import ColumnSpec, Draft, KindSpec, TableSpec
-from qc_rules.charge_tables import CHARGE_RULES, EVIDENCE, OPERATORS, PERS, ROLES, SOURCES
+from qc_rules.charge_tables import CHARGE_RULES, EVIDENCE, OPERATORS, PERS, ROLES, SOURCES, split
+from qc_rules.indications import CONFIDENCES, INDICATIONS, LEVELS
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _ID_MEANING = "小写字母、数字、- 和 _"
@@ -61,6 +62,19 @@ def _check_evidence(draft: Draft, store: PackStore) -> None:
             draft.fault("signals", line, "value", f"运算 {operator} 要有数值，写的是“{value}”")
         if operator == "contains" and not value:
             draft.fault("signals", line, "value", "运算 contains 要有词，用 | 分开")
+
+
+def _check_indications(draft: Draft, store: PackStore) -> None:
+    """A procedure prefix stands in one row."""
+    del store
+    if "indications" not in draft.tables:
+        return
+    seen: set[str] = set()
+    for line, (procedures,) in draft.tables["indications"].located("procedures"):
+        for prefix in split(procedures):
+            if prefix in seen:
+                draft.fault("indications", line, "procedures", f"手术操作 {prefix} 已写在另一行")
+            seen.add(prefix)
 
 
 KINDS = (
@@ -150,5 +164,35 @@ KINDS = (
             ),
         ),
         _check_evidence,
+    ),
+    KindSpec(
+        INDICATIONS,
+        "手术操作适应证表",
+        (
+            TableSpec(
+                "indications",
+                (
+                    _id("id"),
+                    ColumnSpec("name"),
+                    ColumnSpec("level", _one_of(LEVELS), "operation 具体手术或 organ 系统"),
+                    ColumnSpec("procedures", _PROCEDURES, "手术操作编码前缀，用 | 分开"),
+                    ColumnSpec("indication"),
+                    ColumnSpec("diagnoses", _DIAGNOSES, "诊断编码前缀，用 | 分开；空为不判断", empty=True),
+                    ColumnSpec("confidence", _one_of(CONFIDENCES), "high（警告）或 fair（提示）"),
+                    ColumnSpec("basis", empty=True),
+                    ColumnSpec("support", re.compile(r"\d{1,9}"), "支持的份数或编码数", empty=True),
+                ),
+                ("id",),
+            ),
+            TableSpec(
+                "general",
+                (
+                    ColumnSpec("diagnoses", _DIAGNOSES, "诊断编码前缀，用 | 分开"),
+                    ColumnSpec("why", empty=True),
+                ),
+                ("diagnoses",),
+            ),
+        ),
+        _check_indications,
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -10,8 +10,9 @@ from coding.library import CodeLibrary, category, load_library, normalize_code, 
 from models.pack import Pack, PackError, PackRef, PackStore
 from qc_rules.charge_tables import CHARGE_RULES, EVIDENCE, ChargeTables, EvidenceTables
 from qc_rules.code_index import NOWHERE, PLACED, Leads
+from qc_rules.indications import INDICATIONS, IndicationTable
 
-KINDS = ("icd10", "icd9cm3", "value-domains", "sex-restricted", CHARGE_RULES, EVIDENCE)
+KINDS = ("icd10", "icd9cm3", "value-domains", "sex-restricted", INDICATIONS, CHARGE_RULES, EVIDENCE)
 """The kinds of pack that a reference is made of."""
 MAX_REMEMBERED = 100_000
 """Codes and rows that one process remembers; a month of a large hospital has some 20,000."""
@@ -74,6 +75,7 @@ class Reference:
     packs: tuple[PackRef, ...] = field(default=())
     charges: ChargeTables = field(default_factory=ChargeTables)
     evidence: EvidenceTables = field(default_factory=EvidenceTables)
+    indications: IndicationTable = field(default_factory=IndicationTable)
     backing_packs: tuple[PackRef, ...] = ()
     """What a list with charge lines or evidence is judged by besides."""
 
@@ -83,6 +85,7 @@ class Reference:
         library = load_library(store, region, on)
         values = store.pack_for("value-domains", region, on)
         limits = store.pack_for("sex-restricted", region, on)
+        indications = store.pack_for(INDICATIONS, region, on)
         charges = store.pack_for(CHARGE_RULES, region, on)
         evidence = store.pack_for(EVIDENCE, region, on)
         found: dict[str, dict[str, str]] = {}
@@ -102,9 +105,10 @@ class Reference:
             library,
             domains,
             tuple(SexLimit(*row) for row in rows),
-            (*library.packs, values.ref, limits.ref),
+            (*library.packs, values.ref, limits.ref, indications.ref),
             ChargeTables.read(charges),
             EvidenceTables.read(evidence),
+            IndicationTable.read(indications),
             (charges.ref, evidence.ref),
         )
 
@@ -130,8 +134,8 @@ class CodeReader:
     def __init__(self, library: CodeLibrary, leads_of: Callable[[str, str], Leads]) -> None:
         self._library = library
         self._leads_of = leads_of
-        self._diagnoses: dict[str, CodeFacts] = {}
-        self._procedures: dict[str, CodeFacts] = {}
+        self._diagnoses: dict[str | None, CodeFacts] = {}
+        self._procedures: dict[str | None, CodeFacts] = {}
 
     def diagnosis(self, received: str | None) -> CodeFacts | None:
         """The facts of a diagnosis code, None when there is none."""
@@ -144,6 +148,11 @@ class CodeReader:
         if received is None:
             return None
         return self._procedures.get(received) or self._read("icd9cm3", received)
+
+    def diagnoses(self, received: Sequence[str | None]) -> list[CodeFacts | None]:
+        """The facts of several diagnosis codes."""
+        known = self._diagnoses.get
+        return [known(code) or self.diagnosis(code) for code in received]
 
     def _read(self, system: str, received: str) -> CodeFacts:
         code = normalize_code(received)

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from coding.library import Code, CodeLibrary, load_table, normalize_code
 from models.pack import Pack, PackError, PackStore
 from qc_rules.charge_tables import CHARGE_RULES, EVIDENCE, ChargeTables, EvidenceTables
+from qc_rules.indications import INDICATIONS, IndicationTable
 
 CASE_MIX_PACK = "demo-case-mix"
 SCHEME_PACK = "chs-drg-2.0"
@@ -107,6 +108,7 @@ class CaseMix:
     grey_procedure: Code
     charges: ChargeTables
     evidence: EvidenceTables
+    indications: IndicationTable
 
     def complication(self, principal: str, others: Sequence[str]) -> str:
         """The severest level of ``others`` that ``principal`` does not exclude: MCC, CC or ""."""
@@ -177,6 +179,7 @@ def load_case_mix(store: PackStore) -> CaseMix:
         grey_procedure=grey_procedure,
         charges=ChargeTables.read(store.pack_for(CHARGE_RULES)),
         evidence=EvidenceTables.read(store.pack_for(EVIDENCE)),
+        indications=IndicationTable.read(store.pack_for(INDICATIONS)),
     )
 
 

@@ -11,6 +11,7 @@ from api.demo.case_mix import FEMALE, MALE, CaseMix
 from api.demo.charge_defects import BACKING
 from api.demo.clinical_defects import CLINICAL
 from api.demo.generator import CARE_WARD, Payload, check_digit
+from api.demo.indication_defects import INDICATIONS
 from api.demo.planted import Defect, Plant
 from api.demo.procedure_defects import PROCEDURES
 from models.settlement_list import Minutes
@@ -1007,5 +1008,6 @@ DEFECTS: tuple[Defect, ...] = (
     *CLINICAL,
     *BACKING,
     *PROCEDURES,
+    *INDICATIONS,
 )
 """Every mistake that can be planted, by family of the rules that find it."""

@@ -11,7 +11,7 @@ from models.pack import PROJECT_ROOT, PackStore
 SHIPPED = PROJECT_ROOT / "data" / "settlement"
 
 
-@pytest.mark.parametrize("kind", ["charge-rules", "evidence"])
+@pytest.mark.parametrize("kind", ["charge-rules", "evidence", "procedure-indications"])
 def test_the_shipped_tables_pass_the_import(kind: str, tmp_path: Path) -> None:
     shutil.copytree(SHIPPED / kind, tmp_path / kind)
     tables = prepare(tmp_path / kind, {}, PackStore()).tables
@@ -27,6 +27,13 @@ def test_the_shipped_tables_pass_the_import(kind: str, tmp_path: Path) -> None:
         ("evidence", "conditions", "gout,痛风,M10,", "signals 表没有 gout 的依据"),
         ("evidence", "signals", "gout,finding,lab,尿酸,,>,420,μmol/L", "conditions 表没有 gout"),
         ("evidence", "signals", "sepsis,finding,lab,白细胞,,>,多,10^9/L", "要有数值"),
+        (
+            "procedure-indications",
+            "indications",
+            "mine,阑尾,operation,47.0,阑尾炎,K35,high,,",
+            "手术操作 47.0 已写在另一行",
+        ),
+        ("procedure-indications", "indications", "mine,唇,operation,27.5,唇裂,Q36,sure,,", "high"),
     ],
 )
 def test_a_fault_is_named_with_its_row(kind: str, table: str, row: str, reason: str, tmp_path: Path) -> None:
