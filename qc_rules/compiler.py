@@ -78,10 +78,12 @@ def compile_rule(rule: Rule, reference: Reference, settings: Mapping[str, Settin
         call, predicate, codes = _compile_check(compilation, when)
         hits = _walk_nodes(predicate.rows, call) if predicate.rows else call
     else:
+        first = _of_the_list(compilation, when)
+        compilation.reads.clear()  # they count in the order in which the file names them
         condition = compile_condition(compilation, when, ["when"])
         required = required_codes(compilation, when)
         codes = (required,) if required else ()
-        hits = _walk(rule, condition, _target(compilation))
+        hits = _walk(rule, first, condition, _target(compilation))
     reads = tuple(compilation.reads)
     severity = _severity(rule, settings)
     if compilation.unconfirmed and severity == "error":
@@ -254,12 +256,30 @@ def _target(compilation: Compilation) -> tuple[str, str]:
     return term.node, term.wire
 
 
-def _walk(rule: Rule, condition: Condition, target: tuple[str, str]) -> Callable[[Facts], Iterable[Hit]]:
+def _of_the_list(compilation: Compilation, when: Any) -> tuple[Condition, ...]:
+    """Of a rule about rows, the conditions that must hold and have nothing to do with the row."""
+    if compilation.node == "setlinfo" or "all" not in when or not isinstance(when["all"], list):
+        return ()
+    found = []
+    for number, one in enumerate(when["all"]):
+        compilation.reads.clear()
+        condition = compile_condition(compilation, one, ["when", "all", number])
+        if compilation.reads and all(term.node in ("", "setlinfo") for term in compilation.reads):
+            found.append(condition)
+    return tuple(found)
+
+
+def _walk(
+    rule: Rule, first: tuple[Condition, ...], condition: Condition, target: tuple[str, str]
+) -> Callable[[Facts], Iterable[Hit]]:
     node, wire = target
     walk = row_walk(rule.scope)
     of_row = node == NODE_OF_SCOPE.get(rule.scope, rule.scope) and node != "setlinfo"
 
     def hits(facts: Facts) -> Iterator[Hit]:
+        for one in first:
+            if not one(facts, facts.stay, -1):
+                return
         for index, row in walk(facts):
             if condition(facts, row, index):
                 yield Hit(node, index if of_row else -1, wire)

@@ -320,9 +320,14 @@ class Facts:
         return list(zip(*map(astuple, self.list.charges), strict=True)) or [()] * 6
 
     @_Lazy
+    def charge_amounts(self) -> Sequence[float]:
+        """All amounts in the rows of iteminfo that are not 0, yuan."""
+        return list(filter(None, chain.from_iterable(self.charge_columns[1:])))
+
+    @_Lazy
     def least_charge(self) -> float:
-        """The smallest amount in the rows of iteminfo, yuan; 0 without one."""
-        return min(filter(None, chain.from_iterable(self.charge_columns[1:])), default=0.0)
+        """The smallest amount in the rows of iteminfo that is not 0, yuan; 0 without one."""
+        return min(self.charge_amounts, default=0.0)
 
     @_Lazy
     def charges_fen(self) -> int | None:

@@ -340,8 +340,17 @@ def code_in(rule: Compilation, arguments: Any, at: Location) -> Condition:
     if rule.node not in ROWS_WITH_CODES:
         raise CompileError(at, "code_in 只用于 diseinfo、oprninfo 的行")
     prefixes, but = _code_sets(rule, arguments, at)
-    get = rule.term("code.code", at).get
-    return _known_value(get, lambda code: code.startswith(prefixes) and not code.startswith(but))
+    rule.term("code.code", at)
+    read_codes = attrgetter(ROWS_WITH_CODES[rule.node])
+
+    def condition(facts: Facts, _row: Any, index: int) -> bool | None:
+        codes = read_codes(facts)
+        code = codes[index] if 0 <= index < len(codes) else None
+        if code is None:
+            return None
+        return code.code.startswith(prefixes) and not code.code.startswith(but)
+
+    return condition
 
 
 _ROLES = {

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from itertools import chain
 from operator import attrgetter, mul
 from typing import Any
 
@@ -277,10 +276,9 @@ def amount_malformed(facts: Facts) -> Iterable[Hit]:
 
     A reversal is a list whose total is negative.
     """
-    paid = [row.amount_yuan for row in facts.list.fund_payments]
-    amounts = list(
-        filter(None, chain(_READ_AMOUNTS["setlinfo"](facts.stay), paid, *facts.charge_columns[1:]))
-    )
+    amounts = [row.amount_yuan for row in facts.list.fund_payments if row.amount_yuan]
+    amounts += filter(None, _READ_AMOUNTS["setlinfo"](facts.stay))
+    amounts += facts.charge_amounts
     whole_hundredths = [round(amount * 100) / 100 for amount in amounts] == amounts
     if whole_hundredths and min(amounts, default=0) >= 0 and not facts.received.defects:
         return ()

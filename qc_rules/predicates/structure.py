@@ -114,6 +114,8 @@ _LENGTHS = {
     for node, limited in _LIMITED.items()
 }
 
+_WIRES = {node: [wire for _, wire, _ in limited] for node, limited in _LIMITED.items()}
+
 
 @predicate(rows=tuple(_LIMITED))
 def overlong_texts(facts: Facts, node: str, index: int, row: Any) -> Iterable[Hit]:
@@ -121,7 +123,7 @@ def overlong_texts(facts: Facts, node: str, index: int, row: Any) -> Iterable[Hi
     del facts
     read, limits = _LENGTHS[node]
     return [
-        Hit(node, index, _LIMITED[node][position][1], values={"limit": limits[position], "length": length})
-        for position, length in enumerate([len(value or "") for value in read(row)])
-        if length > limits[position]
+        Hit(node, index, wire, values={"limit": limit, "length": len(value)})
+        for value, limit, wire in zip(read(row), limits, _WIRES[node], strict=True)
+        if value is not None and len(value) > limit
     ]
