@@ -34,6 +34,7 @@ class FileRefusedError(ValueError):
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}：{reason}")
+        self.reason = reason
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -85,11 +86,11 @@ class SourceFile:
                 magic = stream.read(8)
                 if magic.startswith(ZIP_MAGIC):
                     return cls(path, "xlsx", status.st_size, "utf-8", settings)
-                _refuse_other_forms(path, magic)
-                encoding = _encoding(stream)
+                refuse_other_forms(path, magic)
+                encoding = encoding_of(stream)
                 form = _form(path, stream, encoding, settings.line_limit)
         except OSError as error:
-            raise FileRefusedError(path, f"无法读取（{_reason(error)}）") from error
+            raise FileRefusedError(path, f"无法读取（{system_reason(error)}）") from error
         except ValueError as error:
             if isinstance(error, FileRefusedError):
                 raise
@@ -133,7 +134,7 @@ class SourceFile:
             raise self._refusal(error) from error
 
     def _refusal(self, error: OSError | DecodeError) -> FileRefusedError:
-        reason = f"读取中断（{_reason(error)}）" if isinstance(error, OSError) else str(error)
+        reason = f"读取中断（{system_reason(error)}）" if isinstance(error, OSError) else str(error)
         return FileRefusedError(self.path, reason)
 
     def _whole(self) -> Iterator[Raw]:
@@ -147,7 +148,7 @@ class SourceFile:
             yield _raw(1, content, self.encoding)
             return
         try:
-            parts = msgspec.json.decode(_utf8(content, self.encoding), type=list[msgspec.Raw])
+            parts = msgspec.json.decode(to_utf8(content, self.encoding), type=list[msgspec.Raw])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise DecodeError(f"不是有效的 JSON 数组（{json_fault(error)}）") from error
         for number, part in enumerate(parts, start=1):
@@ -167,7 +168,7 @@ class SourceFile:
                 number += 1
                 taken = len(line)
                 if taken > limit and not line.endswith(b"\n"):
-                    taken += _skip_line(stream)
+                    taken += skip_line(stream)
                     reason = f"这一行有 {taken} 字节，超过上限 {limit} 字节；请核对是否缺少换行"
                     yield Raw(number, None, reason)
                 elif content := line.removeprefix(codecs.BOM_UTF8).strip():
@@ -179,7 +180,7 @@ ARRAY_LISTS = 16
 """A JSON array may be this many times as long as the longest single list."""
 
 
-def _refuse_other_forms(path: Path, magic: bytes) -> None:
+def refuse_other_forms(path: Path, magic: bytes) -> None:
     if magic.startswith(OLE_MAGIC):
         raise FileRefusedError(path, "是旧版 Excel（.xls）或加密的工作簿，请另存为不加密的 .xlsx")
     if magic.startswith(GZIP_MAGIC):
@@ -188,7 +189,7 @@ def _refuse_other_forms(path: Path, magic: bytes) -> None:
         raise FileRefusedError(path, "是 UTF-16 编码，请另存为 UTF-8")
 
 
-def _encoding(stream: BinaryIO) -> Encoding:
+def encoding_of(stream: BinaryIO) -> Encoding:
     """UTF-8 when every byte agrees, else GB18030 when every byte agrees, else told line by line."""
     for encoding in ("utf-8", "gb18030"):
         decoder = codecs.getincrementaldecoder(encoding)()
@@ -222,12 +223,12 @@ def _form(path: Path, stream: BinaryIO, encoding: Encoding, limit: int) -> Liter
 
 def _is_object(content: bytes, encoding: Encoding) -> bool:
     try:
-        return isinstance(msgspec.json.decode(_utf8(content, encoding)), dict)
+        return isinstance(msgspec.json.decode(to_utf8(content, encoding)), dict)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
 
 
-def _utf8(content: bytes, encoding: Encoding) -> bytes:
+def to_utf8(content: bytes, encoding: Encoding) -> bytes:
     """``content`` in UTF-8 without a byte order mark. Raises UnicodeDecodeError."""
     content = content.removeprefix(codecs.BOM_UTF8)
     if encoding == "utf-8":
@@ -244,7 +245,7 @@ def _utf8(content: bytes, encoding: Encoding) -> bytes:
 
 def _raw(line: int, content: bytes, encoding: Encoding) -> Raw:
     try:
-        return Raw(line, _utf8(content, encoding))
+        return Raw(line, to_utf8(content, encoding))
     except UnicodeDecodeError as error:
         reason = f"既不是 UTF-8 也不是 GB18030 编码（第 {error.start + 1} 字节），请另存为 UTF-8"
         return Raw(line, None, reason)
@@ -259,7 +260,7 @@ def _item(raw: Raw) -> Item:
         return Item(raw.line, None, str(error))
 
 
-def _skip_line(stream: BinaryIO) -> int:
+def skip_line(stream: BinaryIO) -> int:
     """Read to the end of the line in bounded steps; gives how many bytes that were."""
     skipped = 0
     while part := stream.readline(CHUNK):
@@ -276,5 +277,5 @@ _OS_REASONS = {
 }
 
 
-def _reason(error: OSError) -> str:
+def system_reason(error: OSError) -> str:
     return _OS_REASONS.get(type(error).__name__, reason_of(error))

@@ -78,6 +78,11 @@ def workbook_payloads(source: Path | BinaryIO, limit: int) -> Iterator[PayloadRo
     yield from _join({node: _Table(node, sheets[node], rows) for node, rows in tables.items()})
 
 
+def is_template(names: Sequence[str]) -> bool:
+    """Whether a workbook with these sheets is the filled-in template."""
+    return "setlinfo" in _node_sheets(names)
+
+
 def _node_sheets(names: Sequence[str]) -> dict[str, str]:
     """The sheet of each node, found by Chinese or wire name."""
     found: dict[str, str] = {}
@@ -112,7 +117,7 @@ class _Table:
             payload = {
                 name: value
                 for name, cell in zip(self.columns, row, strict=False)
-                if name and (value := _value(cell, fields.get(name))) not in ("", None)
+                if name and (value := cell_value(cell, fields.get(name))) not in ("", None)
             }
             if not payload:
                 continue
@@ -138,7 +143,7 @@ def _column_name(node: str, header: str) -> str:
     return next((wire for wire, info in FIELDS[node].items() if info.label == plain), plain)
 
 
-def _value(cell: Any, info: Info | None) -> Any:
+def cell_value(cell: Any, info: Info | None = None) -> Any:
     """A cell as JSON would carry it."""
     if isinstance(cell, str):
         return cell.strip()

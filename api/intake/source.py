@@ -3,25 +3,53 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from api.reading import Advance, FileRefusedError, SourceFile
+from api.intake.archive import Member, is_junk, is_workbook, members, unpacked
+from api.intake.delimited import MAX_COLUMNS, Record, TextTable, delimiter_of
+from api.intake.mapping import ColumnMapping, shipped_mappings
+from api.intake.parquet import MAGIC, column_names, has_nodes, json_column, json_rows, node_rows, text_rows
+from api.intake.sheets import sheet_names, sheet_rows
+from api.intake.table import Domains, Header, Plan, PlanError, clean_row
+from api.reading import (
+    NDJSON_SUFFIXES,
+    ZIP_MAGIC,
+    Advance,
+    FileRefusedError,
+    SourceFile,
+    encoding_of,
+    refuse_other_forms,
+    system_reason,
+    to_utf8,
+)
 from api.settings import Settings
+from api.spreadsheet import is_template
+from models.pack import PackError
+from models.wire import DecodeError
 
-__all__ = ["FileRefusedError", "Incoming", "Source", "open_source"]
+__all__ = ["FileRefusedError", "Incoming", "Source", "open_source", "open_table"]
+
+PROBED_RECORDS = 20
+"""Records among which the header is looked for: titles and notes may stand above it."""
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".tab")
+OTHER_ARCHIVES = (b"Rar!", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ")
+WHOLE_FILE = 0
+"""Line of what concerns a whole file."""
 
 
 class Incoming(msgspec.Struct, frozen=True, gc=False):
     """One list as it came in, or why there is none.
 
     ``source`` is the file as a person knows it (``a.zip/b.csv`` within an archive or folder), ``line``
-    the line, row or position in it from 1. ``content`` is the list as UTF-8 JSON, not looked into; it is
-    None when ``error`` (Chinese) says what is wrong and ``column``, where known, in which column.
+    the line, row or position in it from 1, 0 for a whole file. ``content`` is the list as UTF-8 JSON, not
+    looked into; it is None when ``error`` (Chinese) says what is wrong and ``column``, where known, in
+    which column.
     """
 
     source: str
@@ -42,14 +70,148 @@ class Source(Protocol):
         ...
 
 
-def open_source(path: Path, settings: Settings) -> Source:
-    """Look at ``path`` and tell how to read it. Raises FileRefusedError."""
-    return _Lists(shown_name(path), SourceFile.open(path, settings))
+def open_source(path: Path, settings: Settings, mapping: ColumnMapping | None = None) -> Source:
+    """Look at ``path`` (file, zip or folder) and tell how to read it.
+
+    Tables are read with ``mapping``, else with the shipped one that knows their columns. Raises
+    FileRefusedError.
+    """
+    context = _Context(settings, mapping)
+    try:
+        if path.is_dir():
+            return _Folder(path, shown_name(path.absolute()), context)
+        return _open(path, shown_name(path), context)
+    except OSError as error:
+        raise FileRefusedError(path, f"无法读取（{system_reason(error)}）") from error
+    except ValueError as error:
+        if isinstance(error, FileRefusedError):
+            raise
+        raise FileRefusedError(path, "文件名无效") from error
+
+
+def open_table(
+    path: Path, settings: Settings, mapping: ColumnMapping | None = None
+) -> tuple[Header, Plan | None]:
+    """The columns of a table and how they would be read, None when no mapping knows them.
+
+    Raises FileRefusedError.
+    """
+    context = _Context(settings, mapping)
+    rows: Sequence[Sequence[str]]
+    try:
+        with path.open("rb") as stream:
+            magic = stream.read(len(MAGIC))
+        if magic == MAGIC:
+            rows = [column_names(path)]
+        elif magic == ZIP_MAGIC:
+            found = sheet_rows(path, settings.workbook_limit)
+            rows = [cells for _, _, cells in islice(found, PROBED_RECORDS)]
+        else:
+            table = _text_table(path, settings)
+            rows = [one.cells for one in islice(table.records(), PROBED_RECORDS) if one.cells is not None]
+    except DecodeError as error:
+        raise FileRefusedError(path, str(error)) from error
+    except OSError as error:
+        raise FileRefusedError(path, f"无法读取（{system_reason(error)}）") from error
+    found_plan = context.plan_among(path, rows)
+    if found_plan is not None:
+        return Header(rows[found_plan[0]]), found_plan[1]
+    widest = max(rows, key=lambda row: sum(1 for cell in row if cell.strip()), default=())
+    return Header(widest), None
 
 
 def shown_name(path: Path) -> str:
     """The name of a file as it is shown: it may hold bytes that are no characters."""
-    return os.fsencode(path.name).decode("utf-8", "replace")
+    return os.fsencode(path.name or str(path)).decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What every file of one source is read with."""
+
+    settings: Settings
+    mapping: ColumnMapping | None
+    within_archive: bool = False
+
+    def plan_among(self, path: Path, rows: Sequence[Sequence[str]]) -> tuple[int, Plan] | None:
+        """The row that is the header, and how the table is read; None when no row is one."""
+        best: tuple[int, Plan] | None = None
+        try:
+            domains = Domains(self.settings.store(), self.settings.region)
+            for number, row in enumerate(rows):
+                header = Header(_trimmed(row))
+                for mapping in (self.mapping,) if self.mapping else shipped_mappings():
+                    if not self.mapping and any(
+                        header.place(names) is None for names in mapping.recognised_by
+                    ):
+                        continue
+                    plan = Plan(header, mapping, domains)
+                    if plan.used and (best is None or len(plan.used) > len(best[1].used)):
+                        best = number, plan
+        except PlanError as error:
+            raise FileRefusedError(path, str(error)) from error
+        except PackError as error:
+            raise FileRefusedError(path, f"读不到值域字典，不能转换代码（{error}）") from error
+        return best
+
+    def refusal(self, path: Path) -> FileRefusedError:
+        """No row of a table is a header that is known."""
+        if self.mapping:
+            return FileRefusedError(path, f"没有列对照“{self.mapping.name}”中的任何一列；请核对表头")
+        return FileRefusedError(
+            path,
+            "既不是清单（JSON、NDJSON、模板 .xlsx），也不是认识的病案首页列名；"
+            "医院自己的表格请先运行 qingdan intake columns 生成列对照，再用 --mapping 指定",
+        )
+
+
+def _trimmed(row: Sequence[str]) -> list[str]:
+    """A header without the empty cells at its end."""
+    cells = [cell.strip() for cell in row]
+    while cells and not cells[-1]:
+        cells.pop()
+    return cells
+
+
+def _open(path: Path, name: str, context: _Context) -> Source:
+    """A single file. Raises FileRefusedError, OSError."""
+    settings = context.settings
+    magic = b""
+    if path.is_file():
+        with path.open("rb") as stream:
+            magic = stream.read(8)
+    if magic.startswith(OTHER_ARCHIVES):
+        raise FileRefusedError(path, "是 RAR、7z 等压缩文件，请解压，或改压成 zip")
+    try:
+        if magic.startswith(MAGIC):
+            return _parquet(path, name, context)
+        if magic.startswith(ZIP_MAGIC):
+            if not is_workbook(path):
+                if context.within_archive:
+                    raise FileRefusedError(path, "压缩包里还有压缩包，不再往里读；请解压后重新压缩")
+                return _Archive(path, name, context, members(path))
+            names = sheet_names(path, settings.workbook_limit)
+            if context.mapping or not is_template(names):
+                return _Workbook(path, name, context, path.stat().st_size)
+        elif magic and _is_table(path, magic, settings):
+            return _delimited(path, name, context)
+    except DecodeError as error:
+        raise FileRefusedError(path, str(error)) from error
+    return _Lists(name, SourceFile.open(path, settings))
+
+
+def _is_table(path: Path, magic: bytes, settings: Settings) -> bool:
+    """Whether a file of text is a table rather than JSON: by its first character, then by its name."""
+    refuse_other_forms(path, magic)
+    suffix = path.suffix.lower()
+    if suffix in NDJSON_SUFFIXES:
+        return False
+    with path.open("rb") as stream:
+        head = stream.read(min(settings.line_limit, 65_536)).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if head.startswith((b"{", b"[")):
+        return False
+    line = head.split(b"\n", 1)[0]
+    return suffix in TABLE_SUFFIXES or b"," in line or b"\t" in line
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +229,256 @@ class _Lists:
         name = self.name
         for raw in self.file.raw(advance):
             yield Incoming(name, raw.line, raw.content, raw.error)
+
+
+# ---------------------------------------------------------------- tables
+
+
+def _text_table(path: Path, settings: Settings) -> TextTable:
+    with path.open("rb") as stream:
+        magic = stream.read(8)
+        refuse_other_forms(path, magic)
+        if magic[1:2] == b"\0" or magic[:1] == b"\0":
+            raise FileRefusedError(path, "是 UTF-16 编码或已损坏，请另存为 UTF-8")
+        encoding = encoding_of(stream)
+        stream.seek(0)
+        first = stream.readline(settings.line_limit)
+    try:
+        line = to_utf8(first, encoding).decode()
+    except UnicodeDecodeError:
+        line = first.decode("latin-1")
+    return TextTable(path, encoding, delimiter_of(line), settings.line_limit)
+
+
+def _delimited(path: Path, name: str, context: _Context) -> Source:
+    size = path.stat().st_size
+    table = _text_table(path, context.settings)
+    first = list(islice(table.records(), PROBED_RECORDS))
+    rows = [one for one in first if one.cells is not None]
+    # Titles above the header may use no separator: the widest record knows it.
+    found = context.plan_among(path, [one.cells or () for one in rows])
+    if found is None:
+        raise context.refusal(path)
+    header = rows[found[0]]
+    width = len(_trimmed(header.cells or ()))
+    if width > MAX_COLUMNS:
+        raise FileRefusedError(path, f"有 {width} 列，超过上限 {MAX_COLUMNS} 列；请只导出需要的列")
+    return _Delimited(name, table, found[1], header.line, width, size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Delimited:
+    """A table of text."""
+
+    name: str
+    table: TextTable
+    plan: Plan
+    header: int
+    width: int
+    size: int
+
+    def items(self, advance: Advance = lambda _: None) -> Iterator[Incoming]:
+        try:
+            yield from self._items(advance)
+        except OSError as error:
+            raise FileRefusedError(self.table.path, f"读取中断（{system_reason(error)}）") from error
+
+    def _items(self, advance: Advance) -> Iterator[Incoming]:
+        name, plan = self.name, self.plan
+        for record in self.table.records(advance, self.width):
+            if record.line <= self.header:
+                continue
+            yield _incoming(name, record, plan)
+
+
+def _incoming(name: str, record: Record, plan: Plan) -> Incoming:
+    if record.cells is None:
+        return Incoming(name, record.line, None, record.error, plan.column_name(record.column))
+    content = plan.list_of(clean_row(record.cells, plan.empty))
+    if content is None:
+        return Incoming(name, record.line, None, "这一行没有任何能用的内容")
+    return Incoming(name, record.line, content)
+
+
+@dataclass(frozen=True, slots=True)
+class _Workbook:
+    """The sheets of a workbook that are tables with known columns."""
+
+    path: Path
+    name: str
+    context: _Context
+    size: int
+
+    def items(self, advance: Advance = lambda _: None) -> Iterator[Incoming]:
+        try:
+            yield from self._items()
+        except DecodeError as error:
+            raise FileRefusedError(self.path, str(error)) from error
+        except OSError as error:
+            raise FileRefusedError(self.path, f"读取中断（{system_reason(error)}）") from error
+        advance(self.size)
+
+    def _items(self) -> Iterator[Incoming]:
+        any_table = False
+        for sheet, rows in _by_sheet(sheet_rows(self.path, self.context.settings.workbook_limit)):
+            first = list(islice(rows, PROBED_RECORDS))
+            found = self.context.plan_among(self.path, [cells for _, cells in first])
+            if found is None:
+                continue
+            any_table = True
+            start, plan = found
+            name = f"{self.name}/{sheet}"
+            for number, cells in _chain(first[start + 1 :], rows):
+                if any(cells):
+                    yield _incoming(name, Record(number, tuple(cells)), plan)
+        if not any_table:
+            raise self.context.refusal(self.path)
+
+
+_SheetRows = Iterator[tuple[int, list[str]]]
+
+
+def _by_sheet(rows: Iterator[tuple[str, int, list[str]]]) -> Iterator[tuple[str, _SheetRows]]:
+    """The rows of one sheet after the other; what was not taken of a sheet is passed over."""
+    following = next(rows, None)
+
+    def of(sheet: str) -> _SheetRows:
+        nonlocal following
+        while following is not None and following[0] == sheet:
+            current, following = following, next(rows, None)
+            yield current[1], current[2]
+
+    while following is not None:
+        sheet = following[0]
+        mine = of(sheet)
+        yield sheet, mine
+        for _ in mine:
+            pass
+
+
+def _chain(first: Iterable[tuple[int, list[str]]], rest: _SheetRows) -> _SheetRows:
+    yield from first
+    yield from rest
+
+
+def _parquet(path: Path, name: str, context: _Context) -> Source:
+    size = path.stat().st_size
+    names = column_names(path)
+    if context.mapping is None and has_nodes(names):
+        return _Parquet(path, name, size, None)
+    column = "" if context.mapping else json_column(names)
+    if column and not context.plan_among(path, [names]):
+        return _Parquet(path, name, size, None, column)
+    found = context.plan_among(path, [names])
+    if found is None:
+        raise context.refusal(path)
+    return _Parquet(path, name, size, found[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Parquet:
+    """A Parquet file: a table (``plan``), a column of JSON, or columns that are nodes."""
+
+    path: Path
+    name: str
+    size: int
+    plan: Plan | None
+    column: str = ""
+
+    def items(self, advance: Advance = lambda _: None) -> Iterator[Incoming]:
+        name, plan = self.name, self.plan
+        try:
+            if plan is not None:
+                for number, cells in enumerate(text_rows(self.path), start=1):
+                    yield _incoming(name, Record(number, cells), plan)
+            else:
+                rows = json_rows(self.path, self.column) if self.column else node_rows(self.path)
+                for number, content in enumerate(rows, start=1):
+                    error = "" if content else f"列 {self.column} 是空的"
+                    yield Incoming(name, number, content or None, error, self.column if error else "")
+        except DecodeError as error:
+            raise FileRefusedError(self.path, str(error)) from error
+        except OSError as error:
+            raise FileRefusedError(self.path, f"读取中断（{system_reason(error)}）") from error
+        advance(self.size)
+
+
+# ---------------------------------------------------------------- several files
+
+
+def _each(path: Path, name: str, context: _Context, advance: Advance, size: int) -> Iterator[Incoming]:
+    """The lists of one file among others: a file that cannot be read is one item that says so.
+
+    A fault of the disk ends everything, so that no list is missing without a word.
+    """
+    told = 0
+
+    def count(taken: int) -> None:
+        nonlocal told
+        told += taken
+        advance(taken)
+
+    try:
+        yield from _open(path, name, context).items(count)
+    except FileRefusedError as refusal:
+        if isinstance(refusal.__cause__, OSError):
+            raise
+        yield Incoming(name, WHOLE_FILE, None, refusal.reason)
+    advance(max(0, size - told))
+
+
+class _Folder:
+    """The files of a folder and of the folders in it, by name."""
+
+    def __init__(self, path: Path, name: str, context: _Context) -> None:
+        self._name, self._context = name, context
+        self._files = [
+            (f"{name}/{place.relative_to(path).as_posix()}", place)
+            for place in sorted(path.rglob("*"), key=lambda place: place.relative_to(path).as_posix())
+            if not is_junk(place.relative_to(path).as_posix()) and (place.is_symlink() or not place.is_dir())
+        ]
+        if not self._files:
+            raise FileRefusedError(path, "文件夹里没有文件")
+        self._sizes = [0 if file.is_symlink() else file.stat().st_size for _, file in self._files]
+        self.size = sum(self._sizes)
+
+    def items(self, advance: Advance = lambda _: None) -> Iterator[Incoming]:
+        for (shown, file), size in zip(self._files, self._sizes, strict=True):
+            name = os.fsencode(shown).decode("utf-8", "replace")
+            if file.is_symlink():
+                yield Incoming(name, WHOLE_FILE, None, "是链接，不读取链接指向的内容")
+            else:
+                yield from _each(file, name, self._context, advance, size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Archive:
+    """The files of a zip, by name, unpacked one after the other."""
+
+    path: Path
+    name: str
+    context: _Context
+    members: tuple[Member, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(member.size for member in self.members)
+
+    def items(self, advance: Advance = lambda _: None) -> Iterator[Incoming]:
+        context = _Context(self.context.settings, self.context.mapping, within_archive=True)
+        if not self.members:
+            raise FileRefusedError(self.path, "压缩包里没有文件")
+        for member in self.members:
+            name = f"{self.name}/{member.name}"
+            if member.fault:
+                yield Incoming(name, WHOLE_FILE, None, member.fault)
+                advance(member.size)
+                continue
+            try:
+                with unpacked(self.path, member, context.settings.home) as file:
+                    yield from _each(file, name, context, advance, member.size)
+            except FileRefusedError as refusal:
+                if isinstance(refusal.__cause__, OSError):
+                    raise
+                yield Incoming(name, WHOLE_FILE, None, refusal.reason)
+                advance(member.size)
