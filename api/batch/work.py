@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import traceback
 from collections.abc import Iterable
 from datetime import date, datetime
 from functools import partial
@@ -27,6 +28,7 @@ from api.services.month.cross_list import (
 from api.services.month.records import Reading, Record, Recorder
 from api.services.payment import billing_of_list
 from api.settings import Settings
+from api.store.lists import list_key
 from api.store.vault import Vault, digest_of, join_people
 from grouper.dip.engine import DipEngine
 from grouper.dip.score import DipPlan, score_case
@@ -40,8 +42,6 @@ from qc_rules.schema import Rule
 logger = logging.getLogger("qingdan.batch")
 
 Kind = Literal["batch", "revalidation"]
-MAX_KEY, MAX_ID, MAX_CODE, MAX_SOURCE, MAX_NAME = 200, 120, 40, 300, 80
-"""Characters that the columns of the store hold."""
 
 
 class Options(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -184,28 +184,31 @@ class Desk:
         self._dip_plans: dict[date | None, tuple[DipEngine, DipPlan] | PackError] = {}
         self._across_rules: dict[int, dict[str, Rule]] = {}
         self._packs: dict[PackRef, None] = {}
-        self._last_packs: tuple[PackRef, ...] = ()
 
     def part(self, part: Part) -> PartOutcome:
         """Check every list of a part."""
-        self._packs, self._last_packs = {}, ()
+        self._packs = {}
         reading = Reading()
         lists: list[CheckedList] = []
         rejects: list[Rejected] = []
         for number, item in enumerate(part.items, part.first):
-            reject = partial(Rejected, number, stored_text(item.source, MAX_SOURCE), item.line)
+            reject = partial(Rejected, number, item.source, item.line)
             if item.content is None:
-                rejects.append(reject(stored_text(item.column, MAX_ID), stored_text(item.error)))
+                rejects.append(reject(item.column, item.error))
                 continue
             try:
                 lists.append(self._checked(item, item.content, number, reading))
             except (DecodeError, PackError) as error:
-                rejects.append(reject("", stored_text(str(error))))
+                rejects.append(reject("", str(error)))
             except MemoryError:
                 raise  # not the fault of this list: the part is done again when there is room
             except Exception as error:
-                # A fault of the program on one list must not cost the hospital the others.
-                logger.exception("第 %d 份清单（%s 第 %d 行）", number, item.source, item.line)
+                # A fault of the program on one list must not cost the hospital the others. The log
+                # says where it happened and nothing of what the error repeats of the list.
+                place = traceback.extract_tb(error.__traceback__)[-1]
+                logger.error(
+                    "第 %d 份清单：%s，%s:%s", number, type(error).__name__, place.name, place.lineno
+                )
                 reason = f"程序在检查这份清单时出错（{type(error).__name__}），请把这一行交给维护人员"
                 rejects.append(reject("", reason))
         packs = tuple(sorted({*self._packs, *reading.packs}, key=lambda one: (one.id, one.version)))
@@ -221,27 +224,23 @@ class Desk:
             facts, examined.case, report.findings, reading, file=0, line=item.line
         )
         dip, score, amount = self._dip(received, examined.case, facts.discharged_on)
-        if report.packs is not self._last_packs:
-            self._last_packs = report.packs
-            self._packs.update(dict.fromkeys(report.packs))
+        self._packs.update(dict.fromkeys(report.packs))
         masked = self.vault.mask(content)
-        # Of all JSON only this escape makes a character that PostgreSQL does not keep in a text.
-        clean = _unchanged if b"\\u0000" not in content else stored_text
         digest = digest_of(content)
         return CheckedList(
             number=number,
-            source=stored_text(item.source, MAX_SOURCE),
+            source=item.source,
             line=item.line,
-            list_key=clean(list_key(received, digest)),
-            list_id=clean(report.list_id)[:MAX_ID],
+            list_key=list_key(received, digest),
+            list_id=report.list_id,
             interface=report.interface,
             digest=digest,
             payload=masked.payload,
             identity=masked.identity,
             people=join_people(record.people),
-            institution=clean(record.institution)[:MAX_CODE],
-            department=clean(record.department)[:MAX_CODE],
-            doctor=clean(record.doctor)[:MAX_NAME],
+            institution=record.institution,
+            department=record.department,
+            doctor=record.doctor,
             admitted=stay.admission_time,
             discharged=stay.discharge_time,
             verdict=report.verdict,
@@ -261,7 +260,7 @@ class Desk:
             group=_pack(group),
             errors=sum([one.severity == "error" and one.accepted is None for one in report.findings]),
             warnings=sum([one.severity == "warn" and one.accepted is None for one in report.findings]),
-            findings=report.findings if clean is _unchanged else tuple(map(_clean, report.findings)),
+            findings=report.findings,
             across=self._multiple(record, facts.discharged_on),
         )
 
@@ -386,27 +385,3 @@ def input_digest(items: Iterable[Incoming]) -> str:
         digest.update(f"{item.source}\0{item.line}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
-
-
-def list_key(received: Received, digest: str) -> str:
-    """What tells one list from another, see ListVersion."""
-    stay = received.list.stay
-    own = stay.visit_id or stay.settlement_id or stay.record_number
-    if not own:
-        return f"#{digest[:32]}"
-    key = f"{stay.institution_code}/{own}" if stay.institution_code else own
-    return key if len(key) <= MAX_KEY else f"{key[: MAX_KEY - 33]}#{digest[:32]}"
-
-
-def stored_text(text: str, most: int | None = None) -> str:
-    """A text as every database keeps it: PostgreSQL knows no NUL character."""
-    return text.replace("\0", "\ufffd")[:most]
-
-
-def _clean(finding: Finding) -> Finding:
-    texts = {name: stored_text(getattr(finding, name)) for name in ("path", "value", "message", "advice")}
-    return msgspec.structs.replace(finding, **texts)
-
-
-def _unchanged(text: str) -> str:
-    return text
