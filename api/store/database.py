@@ -192,6 +192,9 @@ def _sqlite(path: Path) -> Database:
             "temp_store=MEMORY",
             f"journal_size_limit={64 << 20}",
             f"cache_size=-{32 << 10}",
+            # In pages of 4 KiB. A part of a batch writes half of this; the default would copy the pages of
+            # indices into the file after each part.
+            "wal_autocheckpoint=8000",
         ):
             connection.execute(f"PRAGMA {pragma}")
 

@@ -28,11 +28,14 @@ class StoredText(TypeDecorator[str]):
         self.limit = limit
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        if value is None:
-            return None
-        if self.limit is not None and len(value) > self.limit:
-            value = value[: self.limit - 1] + "…"
-        return value if value.isascii() and "\0" not in value else _UNSTORABLE.sub("\ufffd", value)
+        return None if value is None else storable(value, self.limit)
+
+
+def storable(value: str, limit: int | None = None) -> str:
+    """``value`` as StoredText keeps it."""
+    if limit is not None and len(value) > limit:
+        value = value[: limit - 1] + "…"
+    return value if value.isascii() and "\0" not in value else _UNSTORABLE.sub("\ufffd", value)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -63,7 +63,7 @@ _REPEATED = frozenset({"psn_name", "certno", "psn_no", "hi_no", "coner_name", "c
 """Values that are looked for in the rest of the list too: in remarks, results and fields of the hospital's own."""
 
 _KEYS = tuple((name, b'"' + name.encode() + b'"', kept) for name, kept in IDENTITY.items())
-_VALUE = re.compile(rb'\s*:\s*(?:(null|"")|"((?:[^"\\]|\\.)*)"|(-?[0-9][0-9.eE+-]*))', re.DOTALL)
+_VALUE = re.compile(rb'\s*:\s*(?:(null|"")|"([^"\\]*+(?:\\.[^"\\]*+)*+)"|(-?[0-9][0-9.eE+-]*))', re.DOTALL)
 _COLON = re.compile(rb"\s*:")
 _ESCAPED_ASCII = re.compile(rb"\\u00[2-7]")
 _PLACEHOLDER = re.compile(r"(.)\1*|[^0-9A-Za-z]*", re.DOTALL)
@@ -396,11 +396,18 @@ def _masked(value: Any, texts: dict[str, str]) -> Any:
 def _hidden(name: str, value: Any, texts: dict[str, str]) -> Any:
     if value is None or value == "":
         return value
-    if isinstance(value, dict | list | bool):
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            _hidden(name, item, texts)
         return "*"
-    mask = mask_text(str(value), *IDENTITY[name])
-    if name in _REPEATED and len(str(value).encode(errors="replace")) >= _SHORTEST_REPEATED:
-        texts[str(value)] = mask
+    text = str(value)
+    mask = mask_text(text, *IDENTITY[name])
+    if (
+        name in _REPEATED
+        and not isinstance(value, bool)
+        and len(text.encode(errors="replace")) >= _SHORTEST_REPEATED
+    ):
+        texts[text] = mask
     return mask
 
 
