@@ -13,10 +13,11 @@ from pygal.style import Style
 from api.services.month.report.content import ReportContent, TrendPoint, Unit
 
 Value = float | None
-WIDTH = 760
-LINE_HEIGHT = 26
+WIDTH, HALF = 1000, 500
+"""Width of a drawing that takes the page, and of one that has another beside it."""
+LINE_HEIGHT = 22
 """Height that one bar takes; a further series takes half of it more."""
-AROUND = 64
+AROUND = 60
 """Height of axis, legend and margins."""
 FONT = 12
 CHARACTER = 0.6
@@ -51,7 +52,7 @@ def _plain(root: Any) -> Any:
             kind = str(child.tag).rpartition("}")[2]
             if (
                 kind in _DROPPED
-                or "tooltip" in (child.get("class") or "")
+                or "tooltip" in (child.get("class") or "").split()
                 or (kind == "title" and parent is root)
             ):
                 parent.remove(child)
@@ -92,7 +93,8 @@ def _options(height: int, **more: Any) -> dict[str, Any]:
         "spacing": 8,
         "legend_at_bottom": True,
         "legend_box_size": 10,
-        "show_minor_y_labels": True,
+        "min_scale": 3,
+        "max_scale": 7,
         "truncate_legend": -1,
         "truncate_label": -1,
         **more,
@@ -106,6 +108,7 @@ def _bars(
     shown: Callable[[float], str],
     *,
     stacked: bool = False,
+    width: int = WIDTH,
     description: str,
     **more: Any,
 ) -> str:
@@ -119,6 +122,7 @@ def _bars(
     chart = kind(
         **_options(
             int(AROUND + LINE_HEIGHT * rows * len(labels)),
+            width=width,
             show_legend=legend,
             print_values=not stacked,
             print_values_position="top",
@@ -156,11 +160,7 @@ def _lines(
     """One line each over the months. "" where there is no trend yet."""
     if len(points) < LEAST_TREND:
         return ""
-    chart = pygal.Line(
-        **_options(
-            230, show_legend=True, dots_size=3, print_values=len(series) < 3, margin_top=20, margin_right=24
-        )
-    )
+    chart = pygal.Line(**_options(210, width=HALF, show_legend=len(series) > 1, dots_size=3, margin_right=24))
     chart.x_labels = [point.month for point in points]
     chart.value_formatter = lambda value: "" if value is None else shown(value)
     for title, value_of in series:
@@ -235,6 +235,7 @@ def family_chart(content: ReportContent) -> str:
     """Findings of each family by severity."""
     lines = [one for one in content.families if one.errors or one.warnings or one.hints]
     lines.sort(key=lambda one: -(one.errors + one.warnings + one.hints))
+    lines = lines[:MOST_UNITS]
     return _bars(
         "families",
         [one.name or one.family for one in lines],
@@ -322,5 +323,6 @@ def complication_chart(content: ReportContent, level: str) -> str:
         [one.name or one.code for one in lines],
         ((level, [one.lists for one in lines]),),
         lambda value: f"{value:,.0f}",
+        width=HALF,
         description=f"使用最多的 {level} 的条形图，数值见下表",
     )
