@@ -148,7 +148,7 @@ def test_any_json_comes_back_exactly_and_its_mask_is_json(document: dict[str, An
 
 
 def test_demo_lists_come_back_exactly_and_still_decode() -> None:
-    generator = Generator(load_case_mix(PackStore()))
+    generator = Generator(load_case_mix(PackStore()), seed=7)
     for index in range(60):
         content = msgspec.json.encode(generator.make(index).body)
         assert not decode(masked_and_back(content)).defects
