@@ -29,12 +29,13 @@ from api.services.month.records import Reading, Record, Recorder
 from api.services.payment import billing_of_list
 from api.settings import Settings
 from api.store.lists import list_key
-from api.store.vault import Vault, digest_of, join_people
+from api.store.vault import IDENTITY, Vault, digest_of, join_people, mask_text
 from grouper.dip.engine import DipEngine
 from grouper.dip.score import DipPlan, score_case
 from models.grouping import Case, GroupResult
 from models.pack import PackError, PackRef, PackStore
 from models.report import Finding
+from models.settlement_list import FIELDS
 from models.wire import DecodeError, Received, decode
 from qc_rules.acceptance import Acceptance, Acceptances
 from qc_rules.schema import Rule
@@ -158,6 +159,8 @@ class FoundAcross(msgspec.Struct, frozen=True, array_like=True):
     finding: Finding
 
 
+SHORTEST_MASKED = 2
+"""A single character is found in any text, and says of nobody who it is."""
 ACROSS_RULES = frozenset({OVERLAP, DECOMPOSED, WITHIN_A_DAY, MULTIPLE})
 _pack = msgspec.msgpack.Encoder().encode
 unpack_outcome = msgspec.msgpack.Decoder(PartOutcome).decode
@@ -220,9 +223,8 @@ class Desk:
         facts, report = examined.facts, examined.report
         stay, group = facts.stay, facts.group
         assert group is not None  # noqa: S101 -- what was examined has its group, if only one that says why not
-        record = self.recorder.record_of(
-            facts, examined.case, report.findings, reading, file=0, line=item.line
-        )
+        findings = masked_findings(received, report.findings)
+        record = self.recorder.record_of(facts, examined.case, findings, reading, file=0, line=item.line)
         dip, score, amount = self._dip(received, examined.case, facts.discharged_on)
         self._packs.update(dict.fromkeys(report.packs))
         masked = self.vault.mask(content)
@@ -258,9 +260,9 @@ class Desk:
             expected=record.expected,
             record=_pack(record),
             group=_pack(group),
-            errors=sum([one.severity == "error" and one.accepted is None for one in report.findings]),
-            warnings=sum([one.severity == "warn" and one.accepted is None for one in report.findings]),
-            findings=report.findings,
+            errors=sum([one.severity == "error" and one.accepted is None for one in findings]),
+            warnings=sum([one.severity == "warn" and one.accepted is None for one in findings]),
+            findings=findings,
             across=self._multiple(record, facts.discharged_on),
         )
 
@@ -385,3 +387,39 @@ def input_digest(items: Iterable[Incoming]) -> str:
         digest.update(f"{item.source}\0{item.line}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
+
+
+_IDENTITY = tuple(
+    (FIELDS["setlinfo"][wire].attribute, *kept)
+    for wire, kept in IDENTITY.items()
+    if wire in FIELDS["setlinfo"]
+)
+
+
+def masked_findings(received: Received, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The findings without who the list is about: a rule on a name or a number repeats what it found."""
+    if not findings:
+        return findings
+    stay = received.list.stay
+    masks = {
+        text: mask_text(text, ahead, behind)
+        for name, ahead, behind in _IDENTITY
+        if (text := getattr(stay, name)) is not None and len(text) >= SHORTEST_MASKED
+    }
+    for defect in received.defects:
+        wire = defect.official.rpartition(".")[2]
+        if wire in IDENTITY and defect.shown:
+            masks[defect.shown] = mask_text(defect.shown, *IDENTITY[wire])
+    texts = sorted(masks, key=len, reverse=True)
+    return tuple([_masked(one, texts, masks) for one in findings])
+
+
+def _masked(finding: Finding, texts: list[str], masks: dict[str, str]) -> Finding:
+    whole = f"{finding.value}\0{finding.message}\0{finding.advice}"
+    found = [text for text in texts if text in whole]
+    if not found:
+        return finding
+    for text in found:
+        whole = whole.replace(text, masks[text])
+    value, message, advice = whole.split("\0", 2)
+    return msgspec.structs.replace(finding, value=value, message=message, advice=advice)

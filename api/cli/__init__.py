@@ -11,12 +11,14 @@ from typing import Annotated
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
+from api.cli.batch import batch_app
 from api.cli.check import check
 from api.cli.coding import coding_app, suggest
 from api.cli.compare import compare, explain, what_if
 from api.cli.demo import demo_app
 from api.cli.dip import dip_app, payment, payment_cases
 from api.cli.group import group
+from api.cli.intake import intake_app
 from api.cli.month import month, month_learn
 from api.cli.packs import packs_app
 from api.cli.rules import rules_app
@@ -47,6 +49,8 @@ app.command("month-learn")(month_learn)
 app.command()(template)
 app.command()(serve)
 app.command()(suggest)
+app.add_typer(intake_app)
+app.add_typer(batch_app)
 app.add_typer(dip_app)
 app.add_typer(rules_app)
 app.add_typer(packs_app)

@@ -1,0 +1,95 @@
+"""Begins a batch and goes on with one: what the command line and the background jobs have in common."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from api.batch.driver import Report, open_job, pinned, run_batch
+from api.batch.executors import open_executor
+from api.batch.runs import BatchError, RunView, cancel, new_run, now, read_run
+from api.batch.work import Options
+from api.intake.source import open_source
+from api.services.acceptance import AcceptanceFile
+from api.settings import Settings
+from api.store import audit
+from api.store.database import Database
+
+
+def begin(
+    database: Database,
+    settings: Settings,
+    path: Path,
+    *,
+    month: str,
+    by: str,
+    payment: str = "",
+    catalogue: str = "",
+    dip_payment: str = "",
+    shown: str = "",
+) -> int:
+    """Look at the input and write down a new run over it; gives its number.
+
+    Region and scheme are those of ``settings``; the packs in use and the findings accepted today hold for
+    the whole run. ``shown`` is the name in the audit log where the file's own says nothing. Raises
+    FileRefusedError, PackError.
+    """
+    source = open_source(path, settings)
+    today = datetime.now().astimezone().date()
+    kept = AcceptanceFile.of(settings.home).all()
+    options = Options(
+        on=today,
+        region=settings.region,
+        scheme=settings.scheme,
+        payment=payment,
+        catalogue=catalogue,
+        dip_payment=dip_payment,
+        accepted=tuple(
+            one.acceptance for one in kept if one.withdrawn is None and one.acceptance.holds(today)
+        ),
+    )
+    run_id = new_run(
+        database,
+        month=month,
+        source=str(path.absolute()),
+        options=pinned(settings, options),
+        by=by,
+        total_bytes=source.size,
+    )
+    _note(database, by, "batch", run_id, f"{month}，{shown or path.name}")
+    return run_id
+
+
+def go_on(
+    database: Database,
+    settings: Settings,
+    run_id: int,
+    *,
+    workers: int,
+    cluster: str = "",
+    path: Path | None = None,
+    report: Report = lambda _: None,
+) -> RunView:
+    """Work on a run, from its beginning or from where it stopped. ``path``: where its input lies now.
+
+    Raises FileRefusedError, PackError.
+    """
+    run = read_run(database, run_id)
+    if run.kind != "batch":
+        raise BatchError(f"批次 {run_id} 是重新质控，请用 qingdan batch revalidate 继续")
+    source = open_source(path or Path(run.source), settings)
+    job = open_job(database, settings, run.read_options)
+    with open_executor(workers, cluster) as (executor, count):
+        return run_batch(database, run_id, source, job, executor, workers=count, report=report)
+
+
+def stop(database: Database, run_id: int, by: str) -> RunView:
+    """Ask that a run stops, and note who did. Raises BatchError."""
+    run = cancel(database, run_id)
+    _note(database, by, "cancel-batch", run_id, run.month)
+    return run
+
+
+def _note(database: Database, by: str, action: str, run_id: int, detail: str) -> None:
+    with database.begin() as connection:
+        audit.record(connection, by, action, f"run {run_id}", detail, now())
