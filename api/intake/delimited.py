@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from api.reading import Advance, Encoding, skip_line, to_utf8
+from api.reading import CHUNK, Advance, Encoding, skip_line, to_utf8
 
 DELIMITERS = ",\t;|"
 MAX_COLUMNS = 16_384
@@ -49,7 +49,7 @@ class TextTable:
 
     def records(self, advance: Advance = lambda _: None, width: int = 0) -> Iterator[Record]:
         """Every record that is not blank, in order. Raises OSError."""
-        with self.path.open("rb") as stream:
+        with self.path.open("rb", buffering=CHUNK) as stream:
             lines = self._lines(stream)
             waiting: deque[_Line] = deque()
             while (line := waiting.popleft() if waiting else next(lines, None)) is not None:
