@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any, cast, get_args
 
 from models.report import Severity
@@ -12,11 +13,18 @@ from models.settlement_list import NODE_LABELS
 from qc_rules.code_index import Combination
 from qc_rules.facts import Facts, Setting
 from qc_rules.messages import Template, compile_template
-from qc_rules.operators import compile_condition, domain_of, missing_fields, required_codes, row_walk
+from qc_rules.operators import (
+    compile_condition,
+    domain_of,
+    missing_fields,
+    prefixes_of_row,
+    required_codes,
+    row_walk,
+)
 from qc_rules.predicates import Hit, Predicate, Suspect, predicates
 from qc_rules.reference import Reference
 from qc_rules.schema import Rule
-from qc_rules.terms import NODE_OF_SCOPE, Compilation, CompileError, Condition, Term
+from qc_rules.terms import NODE_OF_SCOPE, ROWS_WITH_CODES, Compilation, CompileError, Condition, Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +91,8 @@ def compile_rule(rule: Rule, reference: Reference, settings: Mapping[str, Settin
         condition = compile_condition(compilation, when, ["when"])
         required = required_codes(compilation, when)
         codes = (required,) if required else ()
-        hits = _walk(rule, first, condition, _target(compilation))
+        prefixes = prefixes_of_row(compilation, when)
+        hits = _walk(rule, first, prefixes, condition, _target(compilation))
     reads = tuple(compilation.reads)
     severity = _severity(rule, settings)
     if compilation.unconfirmed and severity == "error":
@@ -270,17 +279,28 @@ def _of_the_list(compilation: Compilation, when: Any) -> tuple[Condition, ...]:
 
 
 def _walk(
-    rule: Rule, first: tuple[Condition, ...], condition: Condition, target: tuple[str, str]
+    rule: Rule,
+    first: tuple[Condition, ...],
+    prefixes: tuple[str, ...],
+    condition: Condition,
+    target: tuple[str, str],
 ) -> Callable[[Facts], Iterable[Hit]]:
+    """Every hit of a condition: of rows only those whose code begins with one of ``prefixes``, where given."""
     node, wire = target
+    walked = NODE_OF_SCOPE.get(rule.scope, rule.scope)
     walk = row_walk(rule.scope)
-    of_row = node == NODE_OF_SCOPE.get(rule.scope, rule.scope) and node != "setlinfo"
+    read_codes = attrgetter(ROWS_WITH_CODES[walked]) if prefixes else None
+    of_row = node == walked and node != "setlinfo"
 
     def hits(facts: Facts) -> Iterator[Hit]:
         for one in first:
             if not one(facts, facts.stay, -1):
                 return
-        for index, row in walk(facts):
+        rows = walk(facts)
+        if read_codes is not None:
+            codes = read_codes(facts)
+            rows = [one for one in rows if (code := codes[one[0]]) and code.code.startswith(prefixes)]
+        for index, row in rows:
             if condition(facts, row, index):
                 yield Hit(node, index if of_row else -1, wire)
 

@@ -103,11 +103,15 @@ class Facts:
 
     # --- diagnoses and procedures
 
+    def know_diagnoses(self, codes: Sequence[CodeFacts | None], western: Sequence[int]) -> None:
+        """Keep ``diagnosis_codes`` and ``western`` as they are known from rows met before."""
+        known = self.__dict__
+        known["diagnosis_codes"], known["western"] = codes, western
+
     @_Lazy
     def diagnosis_codes(self) -> Sequence[CodeFacts | None]:
         """The code of each row of diseinfo."""
-        read = self.codes.diagnosis
-        return [read(row.code) for row in self.list.diagnoses]
+        return self.codes.diagnoses([row.code for row in self.list.diagnoses])
 
     @_Lazy
     def procedure_codes(self) -> Sequence[CodeFacts | None]:

@@ -460,6 +460,21 @@ def missing_fields(rule: Compilation, when: object) -> tuple[Term, ...]:
     return ()
 
 
+def prefixes_of_row(rule: Compilation, when: object) -> tuple[str, ...]:
+    """Prefixes of which the code of the row itself must have one for ``when`` to be true; empty without any."""
+    if not isinstance(when, Mapping) or len(when) != 1:
+        return ()
+    ((name, arguments),) = when.items()
+    if name == "code_in":
+        return _code_sets(rule, arguments, ())[0]
+    if name not in ("all", "any"):
+        return ()
+    parts = [prefixes_of_row(rule, one) for one in arguments]
+    if name == "all":
+        return next(filter(None, parts), ())
+    return tuple(dict.fromkeys(prefix for part in parts for prefix in part)) if all(parts) else ()
+
+
 # --- rows
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.settlement_list import FIELDS, Interface
-from qc_rules.code_index import NOWHERE
+from qc_rules.code_index import NOWHERE, Leads
 from qc_rules.compiler import CompiledRule
 from qc_rules.facts import Facts
 from qc_rules.operators import row_walk
 from qc_rules.predicates import MEMORABLE, Hit, Predicate, Test
-from qc_rules.reference import MAX_REMEMBERED
+from qc_rules.reference import MAX_REMEMBERED, CodeFacts
 from qc_rules.terms import Condition, Getter, Term, dropped_in
 
 Judge = Callable[[Facts, Any, int], bool | None]
@@ -48,6 +48,8 @@ class Program:
         for number, one in enumerate(compiled):
             if interface in one.rule.interfaces:
                 self._place(number, one, interface)
+        diagnoses = ("diseinfo", MEMORABLE["diseinfo"][0])
+        self._diagnoses = _Diagnoses(diagnoses[1], self._remembered.pop(diagnoses, ()))
         self._fused: list[_Required | _Domains | _Memory] = [
             *(_Required(node, found) for node, found in self._required.items()),
             *(_Domains(node, fields) for node, fields in self._domains.items()),
@@ -127,6 +129,7 @@ class Program:
     def fired(self, facts: Facts) -> set[int]:
         """Numbers of the rules that may have fired; each is evaluated in full afterwards."""
         fired: set[int] = set()
+        self._by_codes(facts, self._diagnoses.visit(facts, fired), fired)
         for fused in self._fused:
             fused.visit(facts, fired)
         stay = facts.stay
@@ -157,20 +160,20 @@ class Program:
         for scope, conditions in self._rows.items():
             for index, row in row_walk(scope)(facts):
                 fired.update([number for number, decide in conditions if decide(facts, row, index)])
-        self._by_codes(facts, fired)
         if facts.received.defects or facts.received.unknown:
             fired.update(self._defects)
         return fired
 
-    def _by_codes(self, facts: Facts, fired: set[int]) -> None:
-        """The rules of which all codes are there."""
+    def _by_codes(self, facts: Facts, leads: list[Leads], fired: set[int]) -> None:
+        """The rules of which all codes are there; ``leads`` are those of the diagnoses."""
         present = 0
         rules: list[tuple[int, int]] = []
-        for codes in (facts.diagnosis_codes, facts.procedure_codes, (facts.outpatient_code,)):
-            for code in codes:
-                if code is not None and (leads := code.leads) is not NOWHERE:
-                    present |= leads.sets
-                    rules += leads.rules
+        for code in (*facts.procedure_codes, facts.outpatient_code):
+            if code is not None:
+                leads.append(code.leads)
+        for sets, found in leads:
+            present |= sets
+            rules += found
         for code in (facts.principal_code, facts.main_code):
             if code is not None:
                 present |= code.placed.sets
@@ -300,6 +303,54 @@ class _Domains:
             for number, value, allowed in zip(self._numbers, self._read(row), self._allowed, strict=True):
                 if value not in allowed:
                     fired.add(number)
+
+
+class _Seen(NamedTuple):
+    """What a row of diseinfo says by itself: its code, whether it is western, rules to look at, its leads."""
+
+    code: CodeFacts | None
+    western: bool
+    rules: tuple[int, ...]
+    leads: Leads | None
+
+
+class _Diagnoses:
+    """The rows of diseinfo, each read and judged once: what is known of them goes to the facts."""
+
+    def __init__(self, fields: Sequence[str], rules: Sequence[tuple[int, Judge]]) -> None:
+        self._rules = rules
+        self._key: Callable[[Any], Any] = attrgetter(*[FIELDS["diseinfo"][wire].attribute for wire in fields])
+        self._known: dict[Any, _Seen] = {}
+
+    def visit(self, facts: Facts, fired: set[int]) -> list[Leads]:
+        """The leads of the codes; adds the rules to look at to ``fired``."""
+        rows = facts.list.diagnoses
+        if not rows:
+            return []
+        if facts.malformed:
+            # Whether a field is missing then depends on what could not be read, not on the row alone.
+            seen: list[_Seen | None] = [self._see(facts, row, index) for index, row in enumerate(rows)]
+        else:
+            seen = list(map(self._known.get, map(self._key, rows)))
+            if None in seen:
+                seen = [one or self._learn(facts, rows[index], index) for index, one in enumerate(seen)]
+        codes, western, rules, leads = zip(*seen, strict=True)
+        indices = range(len(rows)) if all(western) else [i for i, one in enumerate(western) if one]
+        facts.know_diagnoses(codes, indices)
+        fired.update(*rules)
+        return list(filter(None, leads))
+
+    def _learn(self, facts: Facts, row: Any, index: int) -> _Seen:
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.clear()
+        seen = self._known[self._key(row)] = self._see(facts, row, index)
+        return seen
+
+    def _see(self, facts: Facts, row: Any, index: int) -> _Seen:
+        code = facts.diagnosis_codes[index]
+        rules = tuple(number for number, judge in self._rules if judge(facts, row, index))
+        leads = None if code is None or code.leads is NOWHERE else code.leads
+        return _Seen(code, index in facts.western, rules, leads)
 
 
 class _Memory:
