@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from api.spreadsheet import MAX_CELL_TEXT, MAX_SHEET_ROWS
 
 CREATED = datetime(2000, 1, 1)
 Cell = str | int | float | bool | None
+Sheet = tuple[str, Sequence[str], Iterable[Sequence[Cell]]]
+"""Name, header and rows."""
 
 _COMPARED = (
     "单位", "名称", "指标", "编码", "编码名称", "比较对象", "例数", "对照例数", "实际", "期望", "值", "下限", "上限",
@@ -24,22 +27,10 @@ _CODES = "编码使用"
 
 def write_workbook(path: Path, report: MonthReport) -> None:
     """Write all sheets: 概况, 科室, 医师, 高权重编码, 病组, 残差候选, 跨清单, 复核排序, 未读取."""
-    book = xlsxwriter.Workbook(
-        str(path),
-        {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False},
-    )
-    book.set_properties({"created": CREATED})
-    bold = book.add_format({"bold": True, "bg_color": "#DCE6F1"})
     lines = report.comparisons
-    sheets: tuple[tuple[str, Sequence[str], Iterable[Sequence[Cell]]], ...] = (
+    sheets: tuple[Sheet, ...] = (
         ("概况", ("项目", "值"), _overview(report)),
-        ("科室", _COMPARED, _compared(one for one in lines if one.level == "科室" and one.measure != _CODES)),
-        ("医师", _COMPARED, _compared(one for one in lines if one.level == "医师" and one.measure != _CODES)),
-        (
-            "高权重编码",
-            ("层级", *_COMPARED),
-            ((one.level, *_compared_line(one)) for one in _ordered(lines) if one.measure == _CODES),
-        ),
+        *((title.removesuffix("比较"), header, rows) for title, header, rows in compared_sheets(lines)),
         (
             "病组",
             (
@@ -83,9 +74,49 @@ def write_workbook(path: Path, report: MonthReport) -> None:
         ),
         ("未读取", ("文件", "行号", "原因"), ((one.file, one.line, one.error) for one in report.unread)),
     )  # fmt: skip
+    write_book(path, sheets)
+
+
+def write_book(path: Path, sheets: Iterable[Sheet], *, filters: bool = False) -> None:
+    """Write sheets row by row, so that memory does not grow with them. ``filters`` over the header.
+
+    A text stays text: never a formula, never a link. The same sheets give the same bytes.
+    """
+    book = xlsxwriter.Workbook(
+        str(path),
+        {
+            "strings_to_formulas": False,
+            "strings_to_urls": False,
+            "strings_to_numbers": False,
+            "constant_memory": True,
+        },
+    )
+    book.set_properties({"created": CREATED})
+    bold = book.add_format({"bold": True, "bg_color": "#DCE6F1"})
     for name, header, rows in sheets:
-        _write(book, name, header, rows, bold)
+        _write(book, name, header, rows, bold, filters=filters)
     book.close()
+
+
+def compared_sheets(lines: Sequence[Comparison]) -> tuple[Sheet, ...]:
+    """The comparisons as sheets: 科室, 医师, 高权重编码."""
+    return (
+        (
+            "科室比较",
+            _COMPARED,
+            _compared(one for one in lines if one.level == "科室" and one.measure != _CODES),
+        ),
+        (
+            "医师比较",
+            _COMPARED,
+            _compared(one for one in lines if one.level == "医师" and one.measure != _CODES),
+        ),
+        (
+            "高权重编码",
+            ("层级", *_COMPARED),
+            ((one.level, *_compared_line(one)) for one in _ordered(lines) if one.measure == _CODES),
+        ),
+    )
 
 
 def _overview(report: MonthReport) -> list[Sequence[Cell]]:
@@ -140,12 +171,16 @@ def _compared_line(one: Comparison) -> tuple[Cell, ...]:
     )  # fmt: skip
 
 
-def _write(book: Any, name: str, header: Sequence[str], rows: Iterable[Sequence[Cell]], bold: Any) -> None:
+def _write(
+    book: Any, name: str, header: Sequence[str], rows: Iterable[Sequence[Cell]], bold: Any, *, filters: bool
+) -> None:
     """One sheet; rows beyond what a sheet holds go on in a next one."""
     sheet: Any = None
     number, at = 0, MAX_SHEET_ROWS
-    for row in [None, *rows]:
+    for row in chain([None], rows):
         if at == MAX_SHEET_ROWS:
+            if filters and sheet is not None:
+                sheet.autofilter(0, 0, at - 1, len(header) - 1)
             number += 1
             sheet = book.add_worksheet(name if number == 1 else f"{name} {number}")
             sheet.freeze_panes(1, 0)
@@ -164,3 +199,5 @@ def _write(book: Any, name: str, header: Sequence[str], rows: Iterable[Sequence[
             elif value is not None:
                 sheet.write_number(at, column, value)
         at += 1
+    if filters:
+        sheet.autofilter(0, 0, at - 1, len(header) - 1)
