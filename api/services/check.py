@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TypeVar
@@ -23,6 +23,8 @@ from qc_rules.ruleset import RuleSet, rule_packs
 from qc_rules.schema import Stage
 
 FULL_SCORE = 100
+NO_SCHEME = "no_scheme"
+"""Reason of the result that stands for a group where no scheme holds."""
 MAX_REPEATS = 50
 """Findings of one rule that a report lists."""
 NEEDED_NODES = ("setlinfo", "diseinfo")
@@ -157,43 +159,24 @@ class Checker:
         if stage is not None:
             rules = rules.at_stage(stage)
         facts = rules.facts(received)
-        packs = (*rules.packs, *rules.reference.packs)
-        if received.list.charge_lines or received.list.evidence:
-            packs = (*packs, *rules.reference.backing_packs)
-        ungrouped = ""
         case = case_of(facts)
+        facts.group = self.group_or_reason(case, on, region, scheme)
+        ran = None if stage is None else {rule.code for rule in rules.rules()}
+        return Examined(concluded(rules, facts, rules.check(facts), accepted, ran), facts, case)
+
+    def group_or_reason(
+        self, case: Case, on: date | None = None, region: str = "", scheme: str = ""
+    ) -> GroupResult:
+        """The group of a case; where no scheme holds, a result that says so: the rules are told why.
+
+        Raises PackError when there is no such scheme as was asked for.
+        """
         try:
-            chosen = self.scheme_for(on, region, scheme)
+            return self.scheme_for(on, region, scheme).group(case)
         except PackError as error:
             if scheme:
                 raise
-            ungrouped = str(error)
-            # The rules are told why there is no group; the report has none.
-            facts.group = _no_scheme(ungrouped)
-        else:
-            facts.group = chosen.group(case)
-            if facts.group.pack is not None:
-                packs = (*packs, facts.group.pack)
-        findings = rules.check(facts)
-        counted = findings
-        if accepted is not None:
-            ran = None if stage is None else {rule.code for rule in rules.rules()}
-            department = facts.stay.discharge_department or ""
-            findings = accepted.apply(findings, _list_id(facts), department, ran)
-            counted = [finding for finding in findings if finding.accepted is None]
-        score = 0 if _unread(received) else _score(rules, counted)
-        report = Report(
-            list_id=_list_id(facts),
-            interface=received.interface,
-            verdict=_verdict(counted),
-            score=score,
-            grade=next(grade for lowest, grade in GRADES if score >= lowest),
-            findings=tuple(_capped(findings)),
-            group=None if ungrouped else facts.group,
-            packs=packs,
-            ungrouped=ungrouped,
-        )
-        return Examined(report, facts, case)
+            return GroupResult("", "", "", "", reason=NO_SCHEME, explanation=str(error))
 
     def group(self, case: Case, *, region: str = "", scheme: str = "", on: date | None = None) -> GroupResult:
         """Group one case. Raises PackError when no scheme holds."""
@@ -204,6 +187,43 @@ class Checker:
         on = discharge_date(received)
         facts = self.rules_for(on, region).facts(received)
         return self.scheme_for(on, region, scheme).group(case_of(facts))
+
+
+def concluded(
+    rules: RuleSet,
+    facts: Facts,
+    findings: Sequence[Finding],
+    accepted: Acceptances | None = None,
+    ran: Container[str] | None = None,
+) -> Report:
+    """The report on a list, its facts with the group and what the rules found of it.
+
+    ``ran``: the only rules that were run, None for all.
+    """
+    received, group = facts.received, facts.group
+    packs = (*rules.packs, *rules.reference.packs)
+    if received.list.charge_lines or received.list.evidence:
+        packs = (*packs, *rules.reference.backing_packs)
+    if group is not None and group.pack is not None:
+        packs = (*packs, group.pack)
+    counted = findings
+    if accepted is not None:
+        department = facts.stay.discharge_department or ""
+        findings = accepted.apply(findings, _list_id(facts), department, ran)
+        counted = [finding for finding in findings if finding.accepted is None]
+    score = 0 if _unread(received) else _score(rules, counted)
+    ungrouped = group.explanation if group is not None and group.reason == NO_SCHEME else ""
+    return Report(
+        list_id=_list_id(facts),
+        interface=received.interface,
+        verdict=_verdict(counted),
+        score=score,
+        grade=next(grade for lowest, grade in GRADES if score >= lowest),
+        findings=tuple(_capped(findings)),
+        group=None if ungrouped else group,
+        packs=packs,
+        ungrouped=ungrouped,
+    )
 
 
 def case_of(facts: Facts) -> Case:
@@ -233,11 +253,6 @@ def discharge_date(received: Received) -> date | None:
     """The day that decides which packs hold for a list."""
     moment = received.list.stay.discharge_time
     return moment.date() if moment else None
-
-
-def _no_scheme(explanation: str) -> GroupResult:
-    """What the rules see of a list that no scheme could group."""
-    return GroupResult("", "", "", "", reason="no_scheme", explanation=explanation)
 
 
 def _list_id(facts: Facts) -> str:
