@@ -103,10 +103,17 @@ class Facts:
 
     # --- diagnoses and procedures
 
-    def know_diagnoses(self, codes: Sequence[CodeFacts | None], western: Sequence[int]) -> None:
-        """Keep ``diagnosis_codes`` and ``western`` as they are known from rows met before."""
+    def know_diagnoses(
+        self, codes: Sequence[CodeFacts | None], western: Sequence[int], may_repeat: bool
+    ) -> None:
+        """Keep ``diagnosis_codes`` and ``western`` as they are known from rows met before.
+
+        Without ``may_repeat`` no two rows have the same code.
+        """
         known = self.__dict__
         known["diagnosis_codes"], known["western"] = codes, western
+        if not may_repeat:
+            known["repeats_a_diagnosis"] = False
 
     @_Lazy
     def diagnosis_codes(self) -> Sequence[CodeFacts | None]:
@@ -324,14 +331,34 @@ class Facts:
         return list(zip(*map(astuple, self.list.charges), strict=True)) or [()] * 6
 
     @_Lazy
-    def charge_amounts(self) -> Sequence[float]:
-        """All amounts in the rows of iteminfo that are not 0, yuan."""
-        return list(filter(None, chain.from_iterable(self.charge_columns[1:])))
+    def sound_charges(self) -> Mapping[str, float] | None:
+        """Charges by category (01 … 14), yuan, where all are known, none below 0 or with a part of a fen, each
+        the sum of its parts, and no category stands twice; else None."""
+        found: dict[str, float] = {}
+        for row in self.list.charges:
+            category, amount = row.category, row.amount_yuan
+            if category is None or amount is None:
+                return None
+            a, b, own, other = row.class_a_yuan, row.class_b_yuan, row.own_pay_yuan, row.other_yuan
+            fen = round(amount * 100)
+            # Many parts are 0: that is quicker told than rounded.
+            a_fen = round(a * 100) if a else 0
+            b_fen = round(b * 100) if b else 0
+            own_fen = round(own * 100) if own else 0
+            other_fen = round(other * 100) if other else 0
+            if a_fen < 0 or b_fen < 0 or own_fen < 0 or other_fen < 0:
+                return None
+            if a_fen + b_fen + own_fen + other_fen != fen or fen / 100 != amount:
+                return None
+            if a_fen / 100 != a or b_fen / 100 != b or own_fen / 100 != own or other_fen / 100 != other:
+                return None
+            found[category] = amount
+        return found if len(found) == len(self.list.charges) else None
 
     @_Lazy
     def least_charge(self) -> float:
         """The smallest amount in the rows of iteminfo that is not 0, yuan; 0 without one."""
-        return min(self.charge_amounts, default=0.0)
+        return min(filter(None, chain.from_iterable(self.charge_columns[1:])), default=0.0)
 
     @_Lazy
     def charges_fen(self) -> int | None:
@@ -358,6 +385,8 @@ class Facts:
     @_Lazy
     def charge_yuan(self) -> Mapping[str, float]:
         """Charges by category code (01 … 14), yuan; rows of the same category together."""
+        if self.sound_charges is not None:
+            return self.sound_charges
         categories, amounts = self.charge_columns[:2]
         found = dict(zip(categories, amounts, strict=True))
         if len(found) == len(categories) and None not in found and None not in amounts:

@@ -8,17 +8,19 @@ the rules that only concern that code. Only a rule that one of them points to is
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from operator import attrgetter
+from functools import reduce
+from itertools import chain
+from operator import attrgetter, or_
 from typing import Any, NamedTuple
 
 from models.settlement_list import FIELDS, Interface
-from qc_rules.code_index import NOWHERE, Leads
+from qc_rules.code_index import NOWHERE
 from qc_rules.compiler import CompiledRule
 from qc_rules.facts import Facts
 from qc_rules.operators import row_walk
 from qc_rules.predicates import MEMORABLE, Hit, Predicate, Test
 from qc_rules.reference import MAX_REMEMBERED, CodeFacts
-from qc_rules.terms import Condition, Getter, Term, dropped_in
+from qc_rules.terms import Condition, Term, dropped_in
 
 Judge = Callable[[Facts, Any, int], bool | None]
 """Whether a rule fires on one row (its index is -1 in setlinfo)."""
@@ -37,7 +39,7 @@ class Program:
         self._unless: dict[Test, list[Numbered]] = {}
         self._with_rows: dict[str, list[Numbered]] = {}
         self._with_fields: dict[tuple[str, ...], list[Numbered]] = {}
-        self._with_value: dict[str, tuple[Getter, dict[object, list[Numbered]]]] = {}
+        self._with_value: dict[str, tuple[Term, dict[object, list[Numbered]]]] = {}
         self._rows: dict[str, list[tuple[int, Condition]]] = {}
         self._judges: dict[str, list[tuple[int, Judge]]] = {}
         self._defects: list[int] = []
@@ -49,16 +51,25 @@ class Program:
             if interface in one.rule.interfaces:
                 self._place(number, one, interface)
         diagnoses = ("diseinfo", MEMORABLE["diseinfo"][0])
-        self._diagnoses = _Diagnoses(diagnoses[1], self._remembered.pop(diagnoses, ()))
+        self._diagnoses = _Diagnoses(diagnoses[1], self._remembered.pop(diagnoses, ()), self._on_code)
         self._fused: list[_Required | _Domains | _Memory] = [
             *(_Required(node, found) for node, found in self._required.items()),
             *(_Domains(node, fields) for node, fields in self._domains.items()),
             *(_Memory(node, fields, rules) for (node, fields), rules in self._remembered.items()),
         ]
-        self._values = list(self._with_value.values())
+        fields = {
+            term.wire: by_value for term, by_value in self._with_value.values() if term.source == "field"
+        }
+        self._read_values = _reader_of(fields)
+        self._by_field = list(fields.values())
+        self._by_other = [
+            (term.get, by_value) for term, by_value in self._with_value.values() if term.source != "field"
+        ]
+        single = {wires[0]: rules for wires, rules in self._with_fields.items() if len(wires) == 1}
+        self._read_gates = _reader_of(single)
+        self._behind = list(single.values())
         self._gates = [
-            (_reader([FIELDS["setlinfo"][wire].attribute for wire in wires]), rules)
-            for wires, rules in self._with_fields.items()
+            (_reader_of(wires), rules) for wires, rules in self._with_fields.items() if len(wires) > 1
         ]
 
     def _place(self, number: int, one: CompiledRule, interface: Interface) -> None:
@@ -88,7 +99,7 @@ class Program:
             self._rows.setdefault(one.rule.scope, []).append((number, one.condition))
 
     def _place_by_value(self, number: int, one: CompiledRule, term: Term, values: frozenset[Any]) -> None:
-        rules = self._with_value.setdefault(term.name, (term.get, {}))[1]
+        rules = self._with_value.setdefault(term.name, (term, {}))[1]
         for value in values:
             rules.setdefault(value, []).append((number, one.hits))
 
@@ -129,17 +140,21 @@ class Program:
     def fired(self, facts: Facts) -> set[int]:
         """Numbers of the rules that may have fired; each is evaluated in full afterwards."""
         fired: set[int] = set()
-        self._by_codes(facts, self._diagnoses.visit(facts, fired), fired)
+        present, pairs = self._diagnoses.visit(facts, fired)
+        self._by_codes(facts, present, pairs, fired)
         for fused in self._fused:
             fused.visit(facts, fired)
         stay = facts.stay
         for number, condition in self._whole:
             if condition(facts, stay, -1):
                 fired.add(number)
-        for read_value, by_value in self._values:
-            rules = by_value.get(read_value(facts, stay, -1))
-            if rules is not None:
-                _call(rules, facts, fired)
+        for value, by_value in zip(self._read_values(stay), self._by_field, strict=True):
+            if value in by_value:
+                _call(by_value[value], facts, fired)
+        for get, by_value in self._by_other:
+            value = get(facts, stay, -1)
+            if value in by_value:
+                _call(by_value[value], facts, fired)
         _call(self._predicates, facts, fired)
         for usual, rules in self._unless.items():
             if not usual(facts):
@@ -148,6 +163,9 @@ class Program:
             _call(self._of_newborns, facts, fired)
         for node, rules in self._with_rows.items():
             if facts.rows(node):
+                _call(rules, facts, fired)
+        for value, rules in zip(self._read_gates(stay), self._behind, strict=True):
+            if value is not None:
                 _call(rules, facts, fired)
         for read, rules in self._gates:
             values = read(stay)
@@ -164,22 +182,18 @@ class Program:
             fired.update(self._defects)
         return fired
 
-    def _by_codes(self, facts: Facts, leads: list[Leads], fired: set[int]) -> None:
-        """The rules of which all codes are there; ``leads`` are those of the diagnoses."""
-        present = 0
-        rules: list[tuple[int, int]] = []
+    def _by_codes(self, facts: Facts, present: int, pairs: list[tuple[int, int]], fired: set[int]) -> None:
+        """The rules of which all codes are there; ``present`` and ``pairs`` begin with those of the diagnoses."""
         for code in (*facts.procedure_codes, facts.outpatient_code):
-            if code is not None:
-                leads.append(code.leads)
-        for sets, found in leads:
-            present |= sets
-            rules += found
+            if code is not None and code.leads is not NOWHERE:
+                present |= code.leads.sets
+                pairs += code.leads.rules
         for code in (facts.principal_code, facts.main_code):
             if code is not None:
                 present |= code.placed.sets
-                rules += code.placed.rules
+                pairs += code.placed.rules
         on_code = self._on_code
-        fired.update([number for number, need in rules if need & present == need and number in on_code])
+        fired.update([number for number, need in pairs if need & present == need and number in on_code])
 
 
 def _where_rows(node: str, hits: Hits) -> Hits:
@@ -281,6 +295,11 @@ def _reader(attributes: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
     return read if len(attributes) > 1 else lambda row: (read(row),)
 
 
+def _reader_of(wires: Iterable[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """The values of some fields of setlinfo as one tuple."""
+    return _reader([FIELDS["setlinfo"][wire].attribute for wire in wires])
+
+
 class _Domains:
     """The coded fields of one node: a value outside its domain points to its rule."""
 
@@ -306,27 +325,35 @@ class _Domains:
 
 
 class _Seen(NamedTuple):
-    """What a row of diseinfo says by itself: its code, whether it is western, rules to look at, its leads."""
+    """What a row of diseinfo says by itself: its code, whether it is western, rules to look at.
+
+    ``sets`` and ``pairs``: the sets its code is in, and the rules that need other sets beside it.
+    """
 
     code: CodeFacts | None
+    text: str
     western: bool
     rules: tuple[int, ...]
-    leads: Leads | None
+    sets: int
+    pairs: tuple[tuple[int, int], ...]
 
 
 class _Diagnoses:
     """The rows of diseinfo, each read and judged once: what is known of them goes to the facts."""
 
-    def __init__(self, fields: Sequence[str], rules: Sequence[tuple[int, Judge]]) -> None:
+    def __init__(
+        self, fields: Sequence[str], rules: Sequence[tuple[int, Judge]], on_code: Collection[int]
+    ) -> None:
         self._rules = rules
+        self._on_code = on_code
         self._key: Callable[[Any], Any] = attrgetter(*[FIELDS["diseinfo"][wire].attribute for wire in fields])
         self._known: dict[Any, _Seen] = {}
 
-    def visit(self, facts: Facts, fired: set[int]) -> list[Leads]:
-        """The leads of the codes; adds the rules to look at to ``fired``."""
+    def visit(self, facts: Facts, fired: set[int]) -> tuple[int, list[tuple[int, int]]]:
+        """The sets of the codes, and the rules with the sets they need; adds those that need none to ``fired``."""
         rows = facts.list.diagnoses
         if not rows:
-            return []
+            return 0, []
         if facts.malformed:
             # Whether a field is missing then depends on what could not be read, not on the row alone.
             seen: list[_Seen | None] = [self._see(facts, row, index) for index, row in enumerate(rows)]
@@ -334,11 +361,11 @@ class _Diagnoses:
             seen = list(map(self._known.get, map(self._key, rows)))
             if None in seen:
                 seen = [one or self._learn(facts, rows[index], index) for index, one in enumerate(seen)]
-        codes, western, rules, leads = zip(*seen, strict=True)
+        codes, texts, western, rules, sets, pairs = zip(*seen, strict=True)
         indices = range(len(rows)) if all(western) else [i for i, one in enumerate(western) if one]
-        facts.know_diagnoses(codes, indices)
+        facts.know_diagnoses(codes, indices, len(set(texts)) < len(texts))
         fired.update(*rules)
-        return list(filter(None, leads))
+        return reduce(or_, sets), list(chain.from_iterable(pairs))
 
     def _learn(self, facts: Facts, row: Any, index: int) -> _Seen:
         if len(self._known) >= MAX_REMEMBERED:
@@ -348,9 +375,11 @@ class _Diagnoses:
 
     def _see(self, facts: Facts, row: Any, index: int) -> _Seen:
         code = facts.diagnosis_codes[index]
-        rules = tuple(number for number, judge in self._rules if judge(facts, row, index))
-        leads = None if code is None or code.leads is NOWHERE else code.leads
-        return _Seen(code, index in facts.western, rules, leads)
+        sets, led = NOWHERE if code is None else code.leads
+        rules = [number for number, judge in self._rules if judge(facts, row, index)]
+        rules += [number for number, need in led if not need and number in self._on_code]
+        pairs = tuple((number, need) for number, need in led if need and number in self._on_code)
+        return _Seen(code, code.code if code else "", index in facts.western, tuple(rules), sets, pairs)
 
 
 class _Memory:

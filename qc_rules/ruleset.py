@@ -53,6 +53,11 @@ class RuleSet:
             raise RuleError(*faults)
         index = CodeIndex({number: compiled.codes for number, compiled in enumerate(self._compiled)})
         self.codes = CodeReader(reference.library, index.leads)
+        self._dated = {
+            number
+            for number, compiled in enumerate(self._compiled)
+            if compiled.rule.effective_from or compiled.rule.effective_to
+        }
         self._stages: dict[Stage, RuleSet] = {}
         self._programs = {interface: Program(self._compiled, interface) for interface in INTERFACES}
 
@@ -99,11 +104,14 @@ class RuleSet:
         fired = self._programs[facts.interface].fired(facts)
         if not fired:
             return []
-        findings = []
+        findings: list[Finding] = []
         for number in sorted(fired):
             compiled = self._compiled[number]
-            if compiled.rule.in_force(facts.discharged_on):
-                findings.extend([_finding(compiled, facts, hit) for hit in compiled.hits(facts)])
+            if number in self._dated and not compiled.rule.in_force(facts.discharged_on):
+                continue
+            found = compiled.hits(facts)
+            if found:
+                findings += [_finding(compiled, facts, hit) for hit in found]
         return findings
 
     def rule(self, code: str) -> dict[str, Any] | None:
@@ -159,11 +167,13 @@ def _runs(rule: Rule, settings: Mapping[str, Setting]) -> bool:
 
 
 def _finding(compiled: CompiledRule, facts: Facts, hit: Hit) -> Finding:
-    rows = facts.rows(hit.node)
-    at = max(hit.index, 0)
-    row = rows[at] if at < len(rows) and compiled.node == hit.node else None
-    if compiled.node == "setlinfo":
+    node = compiled.node
+    row = None
+    if node == "setlinfo":
         row = facts.stay
+    elif node == hit.node:
+        rows, at = facts.rows(node), max(hit.index, 0)
+        row = rows[at] if at < len(rows) else None
     value = hit.value or (as_text(facts.value_at(hit.node, hit.index, hit.wire)) if hit.wire else "")
     filling = Filling(facts, row, hit.index, hit, value)
     rule = compiled.rule

@@ -5,8 +5,6 @@ Each may be True only where none of those predicates can fire; that it is so, a 
 
 from __future__ import annotations
 
-from operator import sub
-
 from qc_rules.facts import Facts
 
 LESS_THAN_A_FEN = 0.004
@@ -52,16 +50,6 @@ def times_in_order(facts: Facts) -> bool:
 
 
 def charges_add_up(facts: Facts) -> bool:
-    """The charges are all known, none negative, each category once; parts make up charges, charges the total."""
-    total = facts.stay.total_fee_yuan
-    categories, amounts, *parts = facts.charge_columns
-    if total is None or not amounts or len(set(categories)) < len(categories) or facts.least_charge < 0:
-        return False
-    rest = amounts
-    try:
-        for part in parts:
-            rest = tuple(map(sub, rest, part))
-        least, most, whole = min(rest), max(rest), sum(amounts)
-    except TypeError:
-        return False  # an amount is missing somewhere
-    return bool(least > -LESS_THAN_A_FEN and most < LESS_THAN_A_FEN and abs(whole - total) < LESS_THAN_A_FEN)
+    """The charges are sound (``Facts.sound_charges``) and make up the total."""
+    total, charges = facts.stay.total_fee_yuan, facts.sound_charges
+    return total is not None and charges is not None and abs(sum(charges.values()) - total) < LESS_THAN_A_FEN

@@ -92,11 +92,10 @@ def _unspecified(facts: Facts, index: int, _row: Any, _given: Mapping[str, Any])
 @predicate(suspect=_unspecified)
 def mostly_unspecified(facts: Facts, *, at_least: int, percent: float) -> Iterable[Hit]:
     """More than ``percent`` % of ``at_least`` or more diseases have a code of 未特指 (x.900)."""
-    western = facts.western
+    western, codes = facts.western, facts.diagnosis_codes
     if len(western) < at_least:
         return ()
-    codes = facts.diagnosis_codes
-    rows = [i for i in western if (code := codes[i]) and code.code.endswith(UNSPECIFIED)]
+    rows = [i for i in western if (code := codes[i]) and code.code[-4:] == UNSPECIFIED]
     if len(rows) < at_least / 2:
         return ()
     diseases = [i for i in western if (code := codes[i]) and not code.code.startswith(("R", "Z"))]

@@ -276,12 +276,11 @@ def amount_malformed(facts: Facts) -> Iterable[Hit]:
 
     A reversal is a list whose total is negative.
     """
-    amounts = [row.amount_yuan for row in facts.list.fund_payments if row.amount_yuan]
-    amounts += filter(None, _READ_AMOUNTS["setlinfo"](facts.stay))
-    amounts += facts.charge_amounts
-    whole_hundredths = [round(amount * 100) / 100 for amount in amounts] == amounts
-    if whole_hundredths and min(amounts, default=0) >= 0 and not facts.received.defects:
-        return ()
+    if facts.sound_charges is not None and not facts.received.defects:
+        amounts = [row.amount_yuan for row in facts.list.fund_payments if row.amount_yuan]
+        amounts += filter(None, _READ_AMOUNTS["setlinfo"](facts.stay))
+        if min(amounts, default=0) >= 0 and [round(amount * 100) / 100 for amount in amounts] == amounts:
+            return ()
     return _amount_faults(facts)
 
 
