@@ -39,6 +39,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.open()
         yield
+        service.close()
 
     app = FastAPI(
         title="清单",

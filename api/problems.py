@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.store.database import StoreError
 from grouper.compare import TooManyCodesError
 from models.pack import PackError
 
@@ -137,6 +138,10 @@ def install(app: FastAPI) -> None:
         faults = [_fault(fault) for fault in error.errors()]
         detail = "；".join(f"{fault.place}：{fault.reason}" for fault in faults)
         return response(problem("invalid-request", detail, faults))
+
+    @app.exception_handler(StoreError)
+    async def without_a_store(_: Request, error: Exception) -> Response:
+        return response(problem("not-ready", str(error)))
 
     @app.exception_handler(TooManyCodesError)
     @app.exception_handler(PackError)

@@ -12,7 +12,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from api.problems import ProblemError
-from api.services.acceptance import AcceptanceError, AcceptanceFile, AcceptanceStore
+from api.services.acceptance import AcceptanceError, AcceptanceStore
 from api.services.check import Checker
 from api.services.codes import open_search
 from api.services.comparison import ComparisonDesk
@@ -20,6 +20,9 @@ from api.services.dip import DipDesk
 from api.services.payment import PaymentDesk
 from api.services.suggestion import SuggestionService
 from api.settings import Settings
+from api.store.acceptances import FRESH_SECONDS, StoredAcceptances
+from api.store.codings import StoredCodings
+from api.store.database import Database, LazyDatabase
 from coding.search import CodeSearch
 from models.pack import PackError
 from qc_rules.acceptance import Acceptances
@@ -42,9 +45,13 @@ class Service:
     _dip: DipDesk | None = None
     _payment: PaymentDesk | None = None
     _comparison: ComparisonDesk | None = None
-    _acceptances: AcceptanceFile | None = None
+    _acceptances: StoredAcceptances | None = None
     _suggestion: SuggestionService | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _database: LazyDatabase = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._database = LazyDatabase(self.settings)
 
     def open(self) -> None:
         """Load the packs. A fault is logged and kept: the service then answers 503 and says why."""
@@ -63,10 +70,18 @@ class Service:
             raise ProblemError("not-ready", "；".join(self.faults))
         return self.checker
 
+    def database(self) -> Database:
+        """The store, opened when first asked for. Raises StoreError."""
+        return self._database()
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._database.dispose()
+
     def acceptances(self) -> AcceptanceStore:
         """What the hospital has accepted."""
         if self._acceptances is None:
-            self._acceptances = AcceptanceFile.of(self.settings.home)
+            self._acceptances = StoredAcceptances(self._database, FRESH_SECONDS)
         return self._acceptances
 
     def accepted(self) -> Acceptances:
@@ -98,7 +113,10 @@ class Service:
         """Suggestion of codes; its models and indices are read when first used. Raises ProblemError (503)."""
         if self._suggestion is None:
             settings = self.settings
-            self._suggestion = SuggestionService(self.require().store, settings.home, settings.region)
+            accepted = StoredCodings(self._database)
+            self._suggestion = SuggestionService(
+                self.require().store, settings.home, accepted, settings.region
+            )
         return self._suggestion
 
     def search(self) -> CodeSearch:

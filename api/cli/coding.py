@@ -18,9 +18,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from api.cli.terminal import HomeOption, RegionOption, fail, plain, replacing
-from api.services.suggestion import SYSTEM_OF, AcceptedCodings, Kind, SuggestionService
+from api.services.suggestion import SYSTEM_OF, Kind, SuggestionService
 from api.services.suggestion import train as train_on
 from api.settings import load_settings
+from api.store.codings import StoredCodings
 from coding import evaluate as measuring
 from coding.names import SYSTEMS
 from coding.suggestion.assembly import (
@@ -92,7 +93,7 @@ def train(
     system = SYSTEM_OF[kind or "diagnosis"]
     try:
         if history == "db":
-            codings: list[Coding] = AcceptedCodings(settings.home / "codings").all(system)
+            codings: list[Coding] = StoredCodings.of(settings).all(system)
         else:
             codings = read_codings(Path(history))
         with _watching() as watch:
@@ -157,7 +158,7 @@ def rollback(kind: KindOption = "diagnosis", home: HomeOption = None) -> None:
 def status(home: HomeOption = None) -> None:
     """列出在用的模型和已采纳的编码条数。"""
     settings = load_settings(home=home)
-    models, accepted = ModelStore(settings.home / "models"), AcceptedCodings(settings.home / "codings")
+    models, accepted = ModelStore(settings.home / "models"), StoredCodings.of(settings)
     table = Table("种类", "在用模型", "训练日期", "训练例数", "已采纳编码", box=None)
     try:
         for kind, system in SYSTEM_OF.items():
@@ -190,7 +191,9 @@ def evaluate(
     system = SYSTEM_OF[kind]
     try:
         golds = measuring.read_gold(gold)
-        suggester = SuggestionService(settings.store(), settings.home, settings.region).suggester(system)
+        accepted = StoredCodings.of(settings)
+        service = SuggestionService(settings.store(), settings.home, accepted, settings.region)
+        suggester = service.suggester(system)
     except (measuring.EvaluationError, ModelError) as error:
         fail(str(error))
     if not any(one.terms for one in golds):
@@ -270,7 +273,7 @@ def suggest(
         fail("请给出要编码的文字，或用 --in 指定文件（二者取一）")
     if source is not None and out is None:
         fail("用 --in 时请同时用 --out 指定结果文件")
-    service = SuggestionService(settings.store(), settings.home, settings.region)
+    service = SuggestionService(settings.store(), settings.home, StoredCodings.of(settings), settings.region)
     try:
         suggester = service.suggester(SYSTEM_OF[kind])
         if source is None:

@@ -168,8 +168,6 @@ async def accept(request: Request, service: ServiceDep) -> Response:
         raise ProblemError("invalid-request", str(error)) from error
     except ModelError as error:
         raise ProblemError("not-ready", str(error)) from error
-    except OSError as error:
-        raise ProblemError("not-ready", "本院编码记录不能写入，请检查数据目录的权限和空间") from error
     return answer(asked)
 
 

@@ -1,18 +1,15 @@
-"""Keep what a hospital has accepted: who, why, until when; nothing is ever rewritten or lost."""
+"""What a hospital accepts: who, why, until when, and what the place that keeps it must be able to do."""
 
 from __future__ import annotations
 
-import fcntl
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from models.pack import PackError, write_atomically
+from models.pack import PackError
 from models.system_errors import reason_of
 from qc_rules.acceptance import Acceptance, Acceptances
 from qc_rules.schema import RULE_CODE
@@ -21,7 +18,7 @@ FILE_NAME = "acceptances.ndjson"
 MAX_TEXT = 200
 MAX_REASON = 1000
 MAX_KEPT = 200_000
-"""Acceptances in one file: far more are a sign that a rule should be switched off."""
+"""Acceptances of one hospital: far more are a sign that a rule should be switched off."""
 
 
 class AcceptanceError(PackError):
@@ -90,105 +87,16 @@ class _Withdraw(msgspec.Struct, frozen=True, tag_field="event", tag="withdraw"):
 
 
 _decode = msgspec.json.Decoder(_Accept | _Withdraw).decode
-_encode = msgspec.json.Encoder().encode
 
 
-class AcceptanceFile:
-    """Acceptances in one NDJSON file: a line for each that is made and for each that is withdrawn.
-
-    A line is never changed. The file is replaced as a whole, so a reader and a power cut see it before
-    or after, and writers wait for each other.
+def read_acceptance_file(path: Path) -> list[KeptAcceptance]:
+    """What an earlier version of the program kept in ``acceptances.ndjson``: a line for each acceptance made
+    and for each withdrawn. Raises AcceptanceError naming the line that is wrong.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._seen: tuple[int, int, int] | None = None
-        self._kept: dict[str, KeptAcceptance] = {}
-        self._holding: tuple[date, Acceptances] | None = None
-
-    @classmethod
-    def of(cls, home: Path) -> AcceptanceFile:
-        """The file in the hospital's own folder."""
-        return cls(home / FILE_NAME)
-
-    def add(self, asked: NewAcceptance, now: datetime) -> Acceptance:
-        _check(asked, now.date())
-        with self._writing() as content:
-            if len(self._kept) >= MAX_KEPT:
-                raise AcceptanceError(f"已接受的问题超过 {MAX_KEPT} 条；经常接受的规则请在规则包里停用或改轻")
-            made = Acceptance(
-                id=f"A{len(self._kept) + 1:04d}", accepted_at=now, **msgspec.structs.asdict(asked)
-            )
-            self._write(content, _Accept(made))
-        return made
-
-    def withdraw(self, acceptance_id: str, by: str, now: datetime) -> KeptAcceptance:
-        _check_text("by", by, MAX_TEXT)
-        with self._writing() as content:
-            found = self._kept.get(acceptance_id)
-            if found is None:
-                raise NotAcceptedError(
-                    f"没有编号为“{acceptance_id[:40]}”的接受；清单见 qingdan rules accepted"
-                )
-            if found.withdrawn is None:
-                found = msgspec.structs.replace(found, withdrawn=Withdrawal(by, now))
-                self._write(content, _Withdraw(acceptance_id, by, now))
-        return found
-
-    def all(self) -> list[KeptAcceptance]:
-        self._refresh()
-        return list(self._kept.values())
-
-    def holding(self, on: date) -> Acceptances:
-        self._refresh()
-        if self._holding is None or self._holding[0] != on:
-            valid = (kept.acceptance for kept in self._kept.values() if kept.withdrawn is None)
-            self._holding = on, Acceptances(valid, on)
-        return self._holding[1]
-
-    def _refresh(self) -> None:
-        """Read the file when it is another one than last time."""
-        try:
-            status = self.path.stat()
-        except FileNotFoundError:
-            self._seen, self._kept, self._holding = None, {}, None
-            return
-        except OSError as error:
-            raise AcceptanceError(f"{self.path}：无法读取（{reason_of(error)}）") from error
-        seen = status.st_mtime_ns, status.st_size, status.st_ino
-        if seen != self._seen:
-            self._kept = _parse(self.path, self._read())
-            self._seen, self._holding = seen, None
-
-    def _read(self) -> bytes:
-        try:
-            return self.path.read_bytes()
-        except FileNotFoundError:
-            return b""
-        except OSError as error:
-            raise AcceptanceError(f"{self.path}：无法读取（{reason_of(error)}）") from error
-
-    @contextmanager
-    def _writing(self) -> Iterator[bytes]:
-        """Hold the file alone; gives its content as it is now."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.with_name(f".{self.path.name}.lock").open("wb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                content = self._read()
-                self._kept, self._seen, self._holding = _parse(self.path, content), None, None
-                yield content
-        except OSError as error:
-            raise AcceptanceError(f"{self.path}：无法写入（{reason_of(error)}）") from error
-
-    def _write(self, content: bytes, event: _Accept | _Withdraw) -> None:
-        if content and not content.endswith(b"\n"):
-            content += b"\n"
-        write_atomically(self.path, content + _encode(event) + b"\n")
-        self._seen = None
-
-
-def _parse(path: Path, content: bytes) -> dict[str, KeptAcceptance]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise AcceptanceError(f"{path}：无法读取（{reason_of(error)}）") from error
     kept: dict[str, KeptAcceptance] = {}
     for number, line in enumerate(content.splitlines(), 1):
         if not line.strip():
@@ -204,10 +112,10 @@ def _parse(path: Path, content: bytes) -> dict[str, KeptAcceptance]:
         elif event.id in kept:
             withdrawn = Withdrawal(event.by, event.at)
             kept[event.id] = msgspec.structs.replace(kept[event.id], withdrawn=withdrawn)
-    return kept
+    return list(kept.values())
 
 
-def _check(asked: NewAcceptance, today: date) -> None:
+def check_new(asked: NewAcceptance, today: date) -> None:
     """Raises AcceptanceError with every fault of what is asked."""
     faults = []
     if not re.fullmatch(RULE_CODE, asked.rule):
@@ -215,7 +123,7 @@ def _check(asked: NewAcceptance, today: date) -> None:
     for name in ("by", "reason", "list_id", "field", "value", "department"):
         try:
             limit = MAX_REASON if name in ("reason", "value") else MAX_TEXT
-            _check_text(name, getattr(asked, name), limit, needed=name in ("by", "reason"))
+            check_text(name, getattr(asked, name), limit, needed=name in ("by", "reason"))
         except AcceptanceError as error:
             faults += error.faults
     if asked.until is not None and asked.until < today:
@@ -234,7 +142,7 @@ _LABELS = {
 }
 
 
-def _check_text(name: str, text: str, limit: int, *, needed: bool = True) -> None:
+def check_text(name: str, text: str, limit: int, *, needed: bool = True) -> None:
     label = _LABELS[name]
     if needed and not text.strip():
         raise AcceptanceError(f"{label}不能为空")

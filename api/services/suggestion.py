@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from coding.evaluate import Scores, as_gold, predict, scores, split_codings
 from coding.library import CodeLibrary, load_library
 from coding.names import System
 from coding.suggestion.advice import Advice, advise
-from coding.suggestion.assembly import Coding, Foundation, ModelStore, open_suggester, past_of, read_codings
+from coding.suggestion.assembly import Coding, Foundation, ModelStore, open_suggester, past_of
 from coding.suggestion.context import Context
 from coding.suggestion.model import Model, ModelError
 from coding.suggestion.suggest import Mention, Suggester
@@ -32,40 +31,21 @@ ALLOWED_LOSS = 0.0
 _MAXIMUM_LINE = 16_384
 
 
-class AcceptedCodings:
-    """What coders accepted, one JSON line each in ``<home>/codings/<system>.jsonl``; only ever appended.
+class AcceptedCodings(Protocol):
+    """Where what coders accepted is kept: text, codes, department, when and by whom; no patient identity."""
 
-    Rows hold the text, the codes, the department, when and by whom; no patient identity.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._lock = threading.Lock()
-
-    def path(self, system: System) -> Path:
-        return self.folder / f"{system}.jsonl"
+    @property
+    def keeps(self) -> bool:
+        """Whether another one can be stored."""
+        ...
 
     def all(self, system: System) -> list[Coding]:
         """Every accepted coding of one system, oldest first. Raises ModelError."""
-        path = self.path(system)
-        return read_codings(path) if path.is_file() else []
+        ...
 
     def append(self, system: System, coding: Coding) -> None:
-        """Write one coding to the disk before it counts. Raises OSError."""
-        row = {
-            "text": coding.text,
-            "chosen": [list(pair) for pair in coding.chosen],
-            "department": coding.department,
-            "when": coding.when,
-            "by": coding.by,
-        }
-        line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
-        with self._lock:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self.path(system).open("ab") as handle:
-                handle.write(line)
-                handle.flush()
-                os.fsync(handle.fileno())
+        """Keep one coding on the disk before it counts. Raises ModelError."""
+        ...
 
 
 @dataclass
@@ -74,6 +54,7 @@ class SuggestionService:
 
     store: PackStore
     home: Path
+    accepted: AcceptedCodings
     region: str = ""
     _open: dict[System, Suggester] = field(default_factory=dict)
     _library: CodeLibrary | None = None
@@ -84,16 +65,9 @@ class SuggestionService:
         return ModelStore(self.home / "models")
 
     @property
-    def accepted(self) -> AcceptedCodings:
-        return AcceptedCodings(self.home / "codings")
-
-    @property
     def keeps(self) -> bool:
-        """Whether what coders accept can be stored: the data folder can be written or made."""
-        folder = self.home
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
-        return os.access(folder, os.W_OK)
+        """Whether what coders accept can be stored."""
+        return self.accepted.keeps
 
     def suggester(self, system: System) -> Suggester:
         """The suggester of one system. Raises PackError and ModelError."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
+import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,7 +64,10 @@ class Database:
     def connect(cls, settings: Settings) -> Database:
         """The store as it is, its tables not looked at. Raises StoreError."""
         address = settings.database_url.get_secret_value()
-        return _postgresql(address) if address else _sqlite(settings.home / FILE_NAME)
+        database = _postgresql(address) if address else _sqlite(settings.home / FILE_NAME)
+        # A command that ends, or fails, leaves no open connection behind.
+        weakref.finalize(database, database.engine.dispose)
+        return database
 
     @staticmethod
     def exists(settings: Settings) -> bool:
@@ -157,6 +163,42 @@ class Database:
                 raise
             # Without the cause: it repeats the statement and its values, and the server's address.
             raise StoreError(f"{self.name}：{reason}") from None
+
+
+class LazyDatabase:
+    """The store of an installation, opened when it is first needed, once for all threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._opened: Database | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Database:
+        """The open store. Raises StoreError."""
+        with self._lock:
+            if self._opened is None:
+                self._opened = Database.open(self.settings)
+            return self._opened
+
+    def exists(self) -> bool:
+        """Whether there is a store already, see Database.exists."""
+        return self._opened is not None or Database.exists(self.settings)
+
+    def writable(self) -> bool:
+        """Whether something can be kept: a server is taken to be, of a folder its rights are looked at."""
+        if self.settings.database_url.get_secret_value():
+            return True
+        folder = self.settings.home
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        return os.access(folder, os.W_OK)
+
+    def dispose(self) -> None:
+        """Close every connection; the next use opens it again."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened.dispose()
+                self._opened = None
 
 
 def _revision(connection: Connection) -> str:

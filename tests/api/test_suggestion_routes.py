@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -116,5 +117,9 @@ def test_what_is_kept_holds_no_more_than_text_code_department_time_and_person(tm
     with running(create_app(Settings(home=tmp_path))) as address:
         accepted = {"text": "高血压病3级", "codes": ["I10.x05"], "department": "心内科", "by": "c07"}
         httpx.post(f"{address}{SUGGEST}/accepted", json=accepted, timeout=60).raise_for_status()
-    [line] = (tmp_path / "codings" / "icd10.jsonl").read_text(encoding="utf-8").splitlines()
-    assert set(json.loads(line)) == {"text", "chosen", "department", "when", "by"}
+    with closing(sqlite3.connect(tmp_path / "qingdan.sqlite")) as connection:
+        cursor = connection.execute("SELECT * FROM coding_history")
+        names = [column[0] for column in cursor.description]
+        [row] = cursor.fetchall()
+    assert set(names) == {"id", "system", "text", "chosen", "department", "accepted_at", "accepted_by"}
+    assert row[1:3] == ("icd10", "高血压病3级")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from api.services import suggestion as service
+from api.settings import Settings
+from api.store.codings import StoredCodings
 from coding.suggestion import train as training
 from coding.suggestion.assembly import Coding, Foundation, ModelStore, past_of, read_codings
 from coding.suggestion.context import Context
@@ -23,8 +24,12 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
+def codings(home: Path) -> StoredCodings:
+    return StoredCodings.of(Settings(home=home))
+
+
 def desk(home: Path) -> service.SuggestionService:
-    return service.SuggestionService(PackStore(), home)
+    return service.SuggestionService(PackStore(), home, codings(home))
 
 
 def test_an_accepted_coding_counts_for_the_next_suggestion_and_after_a_restart(home: Path) -> None:
@@ -39,14 +44,14 @@ def test_an_accepted_coding_counts_for_the_next_suggestion_and_after_a_restart(h
     assert past.get("J42.x00") == 1
     again = desk(home).suggest(text, "diagnosis", Context())
     assert {c.code: c.past for c in again[0].candidates}.get("J42.x00") == 1
-    row = json.loads((home / "codings" / "icd10.jsonl").read_text(encoding="utf-8"))
-    assert set(row) == {"text", "chosen", "department", "when", "by"}
+    (kept,) = codings(home).all("icd10")
+    assert (kept.text, kept.chosen, kept.department, kept.by) == (text, chosen.chosen, "呼吸科", "c07")
 
 
 def test_a_code_that_no_book_has_is_refused_and_not_stored(home: Path) -> None:
     with pytest.raises(ValueError, match="不在编码库中"):
         desk(home).accept("diagnosis", Coding("某病", (("Q99.999x9", ""),)))
-    assert not (home / "codings").exists()
+    assert codings(home).all("icd10") == []
 
 
 def test_the_nearest_past_coding_is_found_and_its_own_row_can_be_left_out() -> None:
