@@ -17,7 +17,16 @@ from sqlalchemy import select
 from api.batch.across import store_across
 from api.batch.runs import RUN_PART, BatchError, Claim, RunView, now, read_run
 from api.batch.storing import store_part
-from api.batch.work import Job, Options, Part, check_part, input_digest, packs_in_use, unpack_outcome
+from api.batch.work import (
+    Job,
+    Options,
+    Part,
+    check_part,
+    input_digest,
+    packs_in_use,
+    store_of,
+    unpack_outcome,
+)
 from api.intake.source import Incoming, Source
 from api.settings import Settings
 from api.store.database import Database, StoreError
@@ -66,7 +75,7 @@ def open_job(database: Database, settings: Settings, options: Options) -> Job:
 
 def pinned(settings: Settings, options: Options) -> Options:
     """The same options with the packs that are in use now. Raises PackError."""
-    return msgspec.structs.replace(options, packs=packs_in_use(settings.store()))
+    return msgspec.structs.replace(options, packs=packs_in_use(store_of(settings, options)))
 
 
 def run_batch(
@@ -88,12 +97,12 @@ def run_batch(
     """
     claim = Claim(database, run_id)
     run = claim.take()
-    driver = _Driver(database, claim, run, job, executor, workers, report)
+    driver = Driver(database, claim, run, job, executor, workers, report)
     try:
         driver.drive(source)
     except BaseException as error:
         driver.abandon()
-        reason = _reason(error)
+        reason = failure(error)
         # Where the store is what failed, the silent run can be gone on with all the same.
         with suppress(StoreError):
             claim.end("cancelled" if isinstance(error, KeyboardInterrupt) else "failed", reason)
@@ -103,7 +112,8 @@ def run_batch(
     return read_run(database, run_id)
 
 
-def _reason(error: BaseException) -> str:
+def failure(error: BaseException) -> str:
+    """Why a run did not go on, in Chinese, with what to do."""
     if isinstance(error, KeyboardInterrupt):
         return "被中断；已存的部分都在，可以继续"
     if isinstance(error, BrokenProcessPool):
@@ -125,7 +135,7 @@ class _Cut:
     read: int
 
 
-class _Driver:
+class Driver:
     """One start of a run."""
 
     def __init__(  # noqa: PLR0917 -- they are what run_batch was given
@@ -150,8 +160,7 @@ class _Driver:
             rows = connection.execute(
                 select(RUN_PART.c.part, RUN_PART.c.digest).where(RUN_PART.c.run_id == run.id)
             )
-            # A result has keys() and would pass for a mapping.
-            self.stored: dict[int, str] = dict(rows.tuples().all())
+            self.stored: dict[int, str] = {row.part: row.digest for row in rows}
 
     def drive(self, source: Source) -> None:
         """Do what is left of the run."""

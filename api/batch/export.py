@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Connection, Row, select
 
 from api.batch.runs import FINDING, REJECT, RESULT, run_of
+from api.intake.rejects import Reject
 from api.store.database import Database
 
 CHUNK = 2000
@@ -156,19 +157,13 @@ def _schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
     return {field.name: plain[field.type] for field in msgspec.structs.fields(kind)}
 
 
-def write_rejects(
-    database: Database, run_id: int, write: Callable[[tuple[str, int, str, str]], object]
-) -> int:
-    """Give every rejected row of the input in its order: file, line, column, reason. Raises NoRunError."""
-    count = 0
-    with database.read() as connection:
-        run_of(connection, run_id)
-        rows = connection.execution_options(yield_per=CHUNK).execute(
-            select(REJECT.c.source, REJECT.c.line, REJECT.c.column, REJECT.c.reason)
-            .where(REJECT.c.run_id == run_id)
-            .order_by(REJECT.c.part, REJECT.c.position)
-        )
-        for row in rows:
-            write((row.source, row.line, row.column, row.reason))
-            count += 1
-    return count
+def rejected_rows(connection: Connection, run_id: int) -> Iterator[Reject]:
+    """Every row of the input that held no list, in its order. Raises NoRunError."""
+    run_of(connection, run_id)
+    rows = connection.execution_options(yield_per=CHUNK).execute(
+        select(REJECT.c.source, REJECT.c.line, REJECT.c.column, REJECT.c.reason)
+        .where(REJECT.c.run_id == run_id)
+        .order_by(REJECT.c.part, REJECT.c.position)
+    )
+    for row in rows:
+        yield Reject(row.source, row.line, row.column, row.reason)

@@ -9,10 +9,11 @@ from api.batch.driver import Report, open_job, pinned, run_batch
 from api.batch.executors import open_executor
 from api.batch.runs import BatchError, RunView, cancel, new_run, now, read_run
 from api.batch.work import Options
+from api.intake.mapping import ColumnMapping
 from api.intake.source import open_source
-from api.services.acceptance import AcceptanceFile
 from api.settings import Settings
 from api.store import audit
+from api.store.acceptances import StoredAcceptances
 from api.store.database import Database
 
 
@@ -26,6 +27,7 @@ def begin(
     payment: str = "",
     catalogue: str = "",
     dip_payment: str = "",
+    mapping: ColumnMapping | None = None,
     shown: str = "",
 ) -> int:
     """Look at the input and write down a new run over it; gives its number.
@@ -34,9 +36,9 @@ def begin(
     the whole run. ``shown`` is the name in the audit log where the file's own says nothing. Raises
     FileRefusedError, PackError.
     """
-    source = open_source(path, settings)
+    source = open_source(path, settings, mapping)
     today = datetime.now().astimezone().date()
-    kept = AcceptanceFile.of(settings.home).all()
+    kept = StoredAcceptances.of(settings).all()
     options = Options(
         on=today,
         region=settings.region,
@@ -44,6 +46,7 @@ def begin(
         payment=payment,
         catalogue=catalogue,
         dip_payment=dip_payment,
+        mapping=mapping,
         accepted=tuple(
             one.acceptance for one in kept if one.withdrawn is None and one.acceptance.holds(today)
         ),
@@ -77,8 +80,9 @@ def go_on(
     run = read_run(database, run_id)
     if run.kind != "batch":
         raise BatchError(f"批次 {run_id} 是重新质控，请用 qingdan batch revalidate 继续")
-    source = open_source(path or Path(run.source), settings)
-    job = open_job(database, settings, run.read_options)
+    options = run.read_options
+    source = open_source(path or Path(run.source), settings, options.mapping)
+    job = open_job(database, settings, options)
     with open_executor(workers, cluster) as (executor, count):
         return run_batch(database, run_id, source, job, executor, workers=count, report=report)
 

@@ -160,11 +160,12 @@ def finding_row(
 
 def store_packs(connection: Connection, run_id: int, packs: Iterable[PackRef]) -> None:
     """Note the packs that a run used; those noted already stay."""
-    known = set(
-        connection.execute(
+    known = {
+        (row.pack_id, row.version)
+        for row in connection.execute(
             select(PACK_USE.c.pack_id, PACK_USE.c.version).where(PACK_USE.c.run_id == run_id)
-        ).tuples()
-    )
+        )
+    }
     new = {(one.id, one.version): one for one in packs if (one.id, one.version) not in known}
     insert_rows(
         connection,

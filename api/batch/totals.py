@@ -51,7 +51,7 @@ def totals_of(database: Database, run_id: int) -> Totals:
             .where(own)
             .group_by(RESULT.c.verdict)
             .order_by(RESULT.c.verdict)
-        ).tuples()
+        )
         grouped, cost, expected = connection.execute(
             select(
                 func.count().filter(RESULT.c.adrg != ""), func.sum(RESULT.c.cost), func.sum(RESULT.c.expected)
@@ -69,7 +69,7 @@ def totals_of(database: Database, run_id: int) -> Totals:
             .order_by(PACK_USE.c.kind, PACK_USE.c.pack_id, PACK_USE.c.version)
         ).all()
         return Totals(
-            dict(verdicts.all()),
+            {row[0]: row[1] for row in verdicts},
             grouped,
             int(cost or 0) / 100,
             int(expected or 0) / 100,

@@ -8,13 +8,16 @@ import traceback
 from collections.abc import Iterable
 from datetime import date, datetime
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from typing import Literal
 
 import msgspec
 
+from api.intake.mapping import ColumnMapping
 from api.intake.source import Incoming
-from api.services.check import MAX_REMEMBERED, Checker
+from api.services.changes import program_ref
+from api.services.check import MAX_REMEMBERED, Checker, Examined
 from api.services.dip import DipDesk, list_cost
 from api.services.month.cross_list import (
     DECOMPOSED,
@@ -27,17 +30,19 @@ from api.services.month.cross_list import (
 )
 from api.services.month.records import Reading, Record, Recorder
 from api.services.payment import billing_of_list
+from api.services.rules import TrialStore
 from api.settings import Settings
 from api.store.lists import list_key
 from api.store.vault import IDENTITY, Vault, digest_of, join_people, mask_text
 from grouper.dip.engine import DipEngine
 from grouper.dip.score import DipPlan, score_case
 from models.grouping import Case, GroupResult
-from models.pack import PackError, PackRef, PackStore
+from models.pack import Pack, PackError, PackRef, PackStore
 from models.report import Finding
 from models.settlement_list import FIELDS
 from models.wire import DecodeError, Received, decode
 from qc_rules.acceptance import Acceptance, Acceptances
+from qc_rules.lint import open_pack
 from qc_rules.schema import Rule
 
 logger = logging.getLogger("qingdan.batch")
@@ -51,7 +56,9 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     ``region`` is an administrative division code or its leading digits; ``scheme``, ``payment``,
     ``catalogue`` and ``dip_payment`` are ids of packs, empty for those that hold in the region on the day
     of discharge. ``accepted`` are the accepted findings, as they hold on ``on``. ``packs`` (id, version,
-    digest) are all packs in use when the run began: the whole run is made with these.
+    digest) are all packs in use when the run began: the whole run is made with these. ``mapping`` says
+    how the columns of a table are read, None where the shipped mappings know them. ``rules_packs`` are
+    folders of rule packs on trial, which take the place of those with the same id.
     """
 
     on: date
@@ -62,6 +69,8 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     dip_payment: str = ""
     accepted: tuple[Acceptance, ...] = ()
     packs: tuple[tuple[str, str, str], ...] = ()
+    mapping: ColumnMapping | None = None
+    rules_packs: tuple[str, ...] = ()
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -175,7 +184,7 @@ class Desk:
     def __init__(self, job: Job) -> None:
         options = self.options = job.options
         settings = Settings(home=job.home, region=options.region, scheme=options.scheme)
-        store = settings.store()
+        store = store_of(settings, options)
         _same_packs(options.packs, packs_in_use(store))
         self.checker = Checker.open(store, options.region, options.scheme)
         self.vault = job.vault
@@ -190,7 +199,7 @@ class Desk:
 
     def part(self, part: Part) -> PartOutcome:
         """Check every list of a part."""
-        self._packs = {}
+        self._packs = {program_ref(): None}
         reading = Reading()
         lists: list[CheckedList] = []
         rejects: list[Rejected] = []
@@ -220,19 +229,35 @@ class Desk:
     def _checked(self, item: Incoming, content: bytes, number: int, reading: Reading) -> CheckedList:
         received = decode(content)
         examined = self.checker.examine(received, accepted=self.accepted)
+        return self.summed(
+            received, content, examined, reading, number=number, place=(item.source, item.line)
+        )
+
+    def summed(
+        self,
+        received: Received,
+        content: bytes,
+        examined: Examined,
+        reading: Reading,
+        *,
+        number: int,
+        place: tuple[str, int],
+    ) -> CheckedList:
+        """All that is stored of a list that was examined; ``place``: its file and line."""
         facts, report = examined.facts, examined.report
+        source, line = place
         stay, group = facts.stay, facts.group
         assert group is not None  # noqa: S101 -- what was examined has its group, if only one that says why not
         findings = masked_findings(received, report.findings)
-        record = self.recorder.record_of(facts, examined.case, findings, reading, file=0, line=item.line)
+        record = self.recorder.record_of(facts, examined.case, findings, reading, file=0, line=line)
         dip, score, amount = self._dip(received, examined.case, facts.discharged_on)
         self._packs.update(dict.fromkeys(report.packs))
         masked = self.vault.mask(content)
         digest = digest_of(content)
         return CheckedList(
             number=number,
-            source=item.source,
-            line=item.line,
+            source=source,
+            line=line,
             list_key=list_key(received, digest),
             list_id=report.list_id,
             interface=report.interface,
@@ -361,6 +386,17 @@ def _desk_of(job: Job) -> Desk:
         _desk = None
         _desk = job, Desk(job)
     return _desk[1]
+
+
+def store_of(settings: Settings, options: Options) -> PackStore:
+    """The packs of the installation, with the rule packs on trial. Raises PackError."""
+    store = settings.store()
+    return TrialStore(store, trial_packs(options)) if options.rules_packs else store
+
+
+def trial_packs(options: Options) -> list[Pack]:
+    """The rule packs on trial. Raises PackError."""
+    return [open_pack(Path(folder)) for folder in options.rules_packs]
 
 
 def packs_in_use(store: PackStore) -> tuple[tuple[str, str, str], ...]:

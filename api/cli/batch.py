@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -17,8 +16,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from api.cli.intake import MappingOption, mapping_option
 from api.cli.terminal import WIDE, HomeOption, RegionOption, SchemeOption, fail, plain, replacing
-from api.reading import FileRefusedError
+from api.reading import NDJSON_SUFFIXES, FileRefusedError
 from api.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ batch_app = typer.Typer(
 RESULT_FORMATS = Literal["ndjson", "parquet"]
 MOST_RULES = 20
 """Rules that the screen shows."""
-REJECT_COLUMNS = ("文件", "行", "列", "原因")
 
 RunArgument = Annotated[int, typer.Argument(metavar="RUN", help="批次编号，见 batch list。")]
 WorkersOption = Annotated[
@@ -89,6 +88,7 @@ def run_command(  # noqa: PLR0917 -- the command line gives them by name
     dip_payment: Annotated[
         str, typer.Option("--dip-payment", help="DIP 支付数据包编号；不写时按地区和出院日期选取。")
     ] = "",
+    mapping: MappingOption = None,
     workers: WorkersOption = None,
     cluster: ClusterOption = "",
     by: ByOption = None,
@@ -114,6 +114,7 @@ def run_command(  # noqa: PLR0917 -- the command line gives them by name
                 payment=payment,
                 catalogue=catalogue,
                 dip_payment=dip_payment,
+                mapping=mapping_option(mapping),
             )
         typer.echo(f"批次 {run_id}：{month}，{source.name}", err=True)
         _work(database, settings, run_id, workers, cluster, None)
@@ -285,30 +286,23 @@ def cancel_run(run_id: RunArgument, by: ByOption = None, home: HomeOption = None
 @batch_app.command("rejects")
 def rejects(
     run_id: RunArgument,
-    out: Annotated[Path, typer.Option("--out", dir_okay=False, help="写入这个 CSV 文件。")],
+    out: Annotated[Path, typer.Option("--out", dir_okay=False, help="写入这个文件（.csv 或 .ndjson）。")],
     home: HomeOption = None,
 ) -> None:
-    """未读取的行写成 CSV：文件、行、列、原因。"""
-    from api.batch.export import write_rejects  # noqa: PLC0415
+    """未读取的行写成文件：文件、行号、列、原因。"""
+    from api.batch.export import rejected_rows  # noqa: PLC0415
+    from api.intake.rejects import RejectWriter  # noqa: PLC0415
 
+    form: Literal["csv", "ndjson"] = "ndjson" if out.suffix.lower() in NDJSON_SUFFIXES else "csv"
     with (
         open_database(home) as (_, database),
         replacing(out) as part,
-        part.open("w", encoding="utf-8-sig", newline="") as stream,
+        RejectWriter(part, form) as writer,
+        database.read() as connection,
     ):
-        writer = csv.writer(stream)
-        writer.writerow(REJECT_COLUMNS)
-        count = write_rejects(database, run_id, lambda row: writer.writerow(map(_cell, row)))
-    typer.echo(f"已写入 {out}：{count} 行")
-
-
-def _cell(value: object) -> object:
-    """What a spreadsheet would take for a formula becomes text."""
-    return (
-        f"'{value}"
-        if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-        else value
-    )
+        for one in rejected_rows(connection, run_id):
+            writer.add(one)
+    typer.echo(f"已写入 {out}：{writer.count} 行")
 
 
 @batch_app.command("export")

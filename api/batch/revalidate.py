@@ -1,0 +1,595 @@
+"""Judges the lists of an earlier run again under the packs of now: only what a change can touch is computed.
+
+Everything else is copied from the earlier run inside the store. Same result as checking every list anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime
+from threading import Lock
+from time import monotonic
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, and_, func, insert, literal, select
+
+from api.batch.driver import Driver, Progress, Report, failure, pinned
+from api.batch.runs import (
+    FINDING,
+    PACK_USE,
+    REJECT,
+    RESULT,
+    RUN_PART,
+    BatchError,
+    Claim,
+    RunView,
+    last_done,
+    new_run,
+    now,
+    read_run,
+    run_of,
+    table,
+)
+from api.batch.storing import ACROSS_POSITION, store_packs, store_results
+from api.batch.work import (
+    CheckedList,
+    Desk,
+    Job,
+    Options,
+    check_part,
+    store_of,
+    trial_packs,
+    unpack_group,
+    unpack_outcome,
+)
+from api.services.changes import (
+    PROGRAM,
+    WHOLE,
+    Changes,
+    Earlier,
+    Look,
+    PinnedStore,
+    Scope,
+    Surroundings,
+    examine_again,
+    look_at,
+    program_ref,
+)
+from api.services.check import Checker
+from api.services.month.records import Reading
+from api.settings import Settings
+from api.store import audit
+from api.store.acceptances import StoredAcceptances
+from api.store.bulk import insert_rows
+from api.store.database import Database, StoreError
+from api.store.lists import latest
+from api.store.tables import ListVersion, RunPart
+from api.store.vault import Vault, unmasked_payload
+from models.pack import PackError, PackRef
+from models.report import Accepted, Finding
+from models.wire import decode
+from qc_rules.packs import national_pack, scan_pack
+
+LIST_VERSION = table(ListVersion)
+LONGEST_ID = 120
+"""Characters of a list's id that the store keeps; of a longer one it is not known whose it is."""
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class BasePacks(msgspec.Struct, frozen=True):
+    """What the earlier run was made with; ``used``: kind, id, version and digest of each pack it used."""
+
+    options: Options
+    used: tuple[tuple[str, str, str, str], ...]
+
+
+class RecheckJob(msgspec.Struct, frozen=True):
+    """All that a worker needs to know of a revalidation."""
+
+    job: Job
+    base: BasePacks
+
+
+class StoredList(msgspec.Struct, frozen=True, array_like=True):
+    """A list of the earlier run with what was said of it; ``corrected``: a newer version takes its place."""
+
+    number: int
+    source: str
+    line: int
+    list_id: str
+    version: int
+    corrected: bool
+    payload: bytes
+    identity: bytes
+    group: bytes
+    found: dict[str, int]
+    findings: tuple[Finding, ...]
+
+
+class StoredPart(msgspec.Struct, frozen=True):
+    number: int
+    lists: tuple[StoredList, ...]
+
+
+class Rechecked(msgspec.Struct, frozen=True):
+    """What came of a part: ``kept`` are the numbers of lists that the change did not touch after all."""
+
+    kept: tuple[int, ...]
+    lists: tuple[CheckedList, ...]
+    versions: tuple[int, ...]
+    packs: tuple[PackRef, ...]
+    whole: int
+
+
+unpack_rechecked = msgspec.msgpack.Decoder(Rechecked).decode
+
+
+class RecheckDesk:
+    """What one process keeps for a revalidation: the new packs, the old ones, and how they differ."""
+
+    def __init__(self, recheck: RecheckJob) -> None:
+        self.desk = Desk(recheck.job)
+        options = recheck.job.options
+        self.after = _surroundings(self.desk.checker, options)
+        before, unknown = self._before(recheck, options)
+        self.changes = Changes(before, self.after, unknown)
+        self._values = any(one.value for one in options.accepted)
+
+    def _before(self, recheck: RecheckJob, options: Options) -> tuple[Surroundings | None, str]:
+        """The surroundings of the earlier run; None and the reason where they are not to be had."""
+        base = recheck.base
+        try:
+            _same_program(base.used)
+            settings = Settings(home=recheck.job.home, region=base.options.region)
+            store = PinnedStore(settings.store(), base.options.packs, trial_packs(base.options))
+            _same_rules(store, base.used)
+            same = base.options.packs == options.packs and base.options.region == options.region
+            checker = self.desk.checker if same else Checker.open(store, base.options.region, base.options.scheme)
+        except PackError as error:
+            return None, str(error)
+        return _surroundings(checker, base.options), ""
+
+    def scope(self, discharged: datetime | None) -> Scope:
+        return self.changes.scope(discharged.date() if discharged else None)
+
+    def part(self, part: StoredPart) -> Rechecked:
+        """Do again what the change asks for."""
+        reading = Reading()
+        self.desk.begin()
+        kept, lists, versions = [], [], []
+        whole = 0
+        for one in part.lists:
+            content = self.desk.vault.reveal(one.payload, one.identity)
+            received = decode(content)
+            scope = self.scope(received.list.stay.discharge_time)
+            masked = decode(unmasked_payload(one.payload)) if scope.asks_for_codes else received
+            work = scope.work(look_at(masked, one.list_id, one.found))
+            if one.corrected or len(one.list_id) >= LONGEST_ID or (self._values and _hidden(one.findings)):
+                # What is accepted by its value cannot be told from a masked one.
+                work = WHOLE
+            if work.nothing:
+                kept.append(one.number)
+                continue
+            whole += work.whole
+            earlier = Earlier(one.findings, unpack_group(one.group))
+            examined = examine_again(scope, work, self.after, received, earlier, accepted=self.desk.accepted)
+            place = one.source, one.line
+            lists.append(
+                self.desk.summed(received, content, examined, reading, number=one.number, place=place)
+            )
+            versions.append(one.version)
+        packs = self.desk.used(reading)
+        return Rechecked(tuple(kept), tuple(lists), tuple(versions), packs, whole)
+
+
+def _surroundings(checker: Checker, options: Options) -> Surroundings:
+    return Surroundings(
+        checker,
+        options.scheme,
+        options.payment,
+        options.catalogue,
+        options.dip_payment,
+        options.accepted,
+        options.on,
+    )
+
+
+def _hidden(findings: Sequence[Finding]) -> bool:
+    return any("*" in one.value for one in findings)
+
+
+def _same_program(used: Sequence[tuple[str, str, str, str]]) -> None:
+    digests = {digest for kind, _, _, digest in used if kind == PROGRAM}
+    if not digests:
+        raise PackError("原批次没有记下程序版本")
+    if digests != {program_ref().sha256}:
+        raise PackError("程序更新过，同样的数据包可能有不同的结果")
+
+
+def _same_rules(store: PinnedStore, used: Sequence[tuple[str, str, str, str]]) -> None:
+    """Refuse rule packs of which a file was changed in place: their version and manifest do not tell."""
+    national = national_pack()
+    for kind, pack_id, version, digest in used:
+        if kind != "rules":
+            continue
+        shipped = (pack_id, version) == (national.id, national.manifest.version)
+        pack = store.get(pack_id, version) if not shipped or store.versions(pack_id) else national
+        if scan_pack(pack, {})[0].sha256 != digest:
+            raise PackError(f"规则包 {pack_id} {version} 的内容与原批次所用的不同")
+
+
+_lock = Lock()
+_known: tuple[RecheckJob, RecheckDesk] | None = None
+
+
+def recheck_desk(recheck: RecheckJob) -> RecheckDesk:
+    """The desk of a revalidation in this process. Raises PackError when its packs have changed since."""
+    global _known  # noqa: PLW0603 -- a process works on one run at a time, and its packs take long to read
+    with _lock:
+        if _known is None or _known[0] != recheck:
+            _known = None
+            _known = recheck, RecheckDesk(recheck)
+        return _known[1]
+
+
+def recheck_part(recheck: RecheckJob, part: StoredPart) -> bytes:
+    """What comes of a part, as msgpack of Rechecked."""
+    desk = recheck_desk(recheck)
+    with _lock:
+        return _pack(desk.part(part))
+
+
+def base_run(database: Database, run_or_month: str) -> RunView:
+    """A finished run by its number, or the one that speaks for a month. Raises BatchError."""
+    with database.read() as connection:
+        if run_or_month.isdigit():
+            run = run_of(connection, int(run_or_month))
+        else:
+            found = last_done(connection, run_or_month)
+            if found is None:
+                raise BatchError(f"{run_or_month[:20]} 没有已完成的批次；请写批次编号或月份，见 qingdan batch list")
+            run = run_of(connection, found)
+    if run.state != "done":
+        raise BatchError(f"批次 {run.id} 没有完成，不能重新质控；请先用 qingdan batch resume {run.id} 完成")
+    return run
+
+
+def begin_revalidation(
+    database: Database,
+    settings: Settings,
+    base: RunView,
+    *,
+    by: str,
+    scheme: str | None = None,
+    payment: str | None = None,
+    rules_packs: Sequence[str] = (),
+) -> int:
+    """Write down a run that judges the lists of ``base`` under the packs in use now; gives its number.
+
+    ``scheme`` and ``payment`` as in ``begin``; None keeps what the earlier run asked for. ``rules_packs``:
+    folders of rule packs to try. Raises PackError.
+    """
+    then = base.read_options
+    today = datetime.now().astimezone().date()
+    kept = StoredAcceptances.of(settings).all()
+    options = msgspec.structs.replace(
+        then,
+        on=today,
+        scheme=then.scheme if scheme is None else scheme,
+        payment=then.payment if payment is None else payment,
+        rules_packs=tuple(rules_packs),
+        accepted=tuple(
+            one.acceptance for one in kept if one.withdrawn is None and one.acceptance.holds(today)
+        ),
+        packs=(),
+    )
+    run_id = new_run(
+        database,
+        month=base.month,
+        source=base.source,
+        options=pinned(settings, options),
+        by=by,
+        kind="revalidation",
+        total_bytes=base.lists,
+        part_size=base.part_size,
+        base_run=base.id,
+    )
+    with database.begin() as connection:
+        audit.record(connection, by, "revalidate", f"run {run_id}", f"批次 {base.id}", now())
+    return run_id
+
+
+def run_revalidation(
+    database: Database,
+    settings: Settings,
+    run_id: int,
+    executor: Executor,
+    *,
+    workers: int = 1,
+    report: Report = lambda _: None,
+) -> RunView:
+    """Work on a revalidation until it is done or cannot go on; parts that are stored stay so.
+
+    Raises PackError (BatchError, StoreError) with the reason, which the run keeps too.
+    """
+    claim = Claim(database, run_id)
+    run = claim.take()
+    try:
+        driver = _Revalidation(database, settings, claim, run, executor, workers, report)
+        driver.recheck()
+    except BaseException as error:
+        reason = failure(error)
+        with suppress(StoreError):
+            claim.end("cancelled" if isinstance(error, KeyboardInterrupt) else "failed", reason)
+        if isinstance(error, PackError) or not isinstance(error, Exception):
+            raise
+        raise BatchError(f"批次 {run_id} 没有完成：{reason}") from error
+    return read_run(database, run_id)
+
+
+def recheck_job(database: Database, settings: Settings, run: RunView) -> RecheckJob:
+    """What the workers of a revalidation need to know. Raises PackError."""
+    if run.kind != "revalidation" or run.base_run is None:
+        raise BatchError(f"批次 {run.id} 不是重新质控，请用 qingdan batch resume 继续")
+    with database.read() as connection:
+        base = run_of(connection, run.base_run)
+        used = connection.execute(
+            select(PACK_USE.c.kind, PACK_USE.c.pack_id, PACK_USE.c.version, PACK_USE.c.digest)
+            .where(PACK_USE.c.run_id == base.id)
+            .order_by(PACK_USE.c.kind, PACK_USE.c.pack_id, PACK_USE.c.version)
+        )
+        packs = BasePacks(base.read_options, tuple(tuple(row) for row in used))
+    return RecheckJob(Job(str(settings.home), run.read_options, Vault.open(settings, database)), packs)
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What a start has done: lists computed again, of which altogether, and lists copied."""
+
+    again: int = 0
+    whole: int = 0
+    kept: int = 0
+
+
+class _Revalidation(Driver):
+    """One start of a revalidation: as a batch, with the lists of the earlier run as its input."""
+
+    def __init__(  # noqa: PLR0917 -- they are what run_revalidation was given
+        self,
+        database: Database,
+        settings: Settings,
+        claim: Claim,
+        run: RunView,
+        executor: Executor,
+        workers: int,
+        report: Report,
+    ) -> None:
+        self.recheck_job = recheck_job(database, settings, run)
+        super().__init__(database, claim, run, self.recheck_job.job, executor, workers, report)
+        assert run.base_run is not None  # noqa: S101 -- recheck_job has looked
+        self.base_run = run.base_run
+        self.counts = _Counts()
+        self.parts: dict[int, _Triage] = {}
+
+    def recheck(self) -> None:
+        """Do what is left of the run."""
+        desk = recheck_desk(self.recheck_job)
+        with self.database.read() as connection:
+            last = connection.execute(
+                select(func.max(RESULT.c.number)).where(RESULT.c.run_id == self.base_run)
+            ).scalar()
+        size = self.run.part_size
+        for number in range(-(-(last or 0) // size)):
+            if number in self.stored:
+                continue
+            with self.database.read() as connection:
+                triage = _triaged(connection, desk, self.base_run, number * size + 1, (number + 1) * size)
+                lists = _stored_lists(connection, self.base_run, triage)
+            self.parts[number] = triage
+            self.waiting.append(
+                (self.executor.submit(recheck_part, self.recheck_job, StoredPart(number, lists)), number)
+            )
+            while len(self.waiting) >= self.window and not self.stopped:
+                self._store_next()
+            if self.stopped:
+                break
+        while self.waiting and not self.stopped:
+            self._store_next()
+        if self.stopped:
+            self.abandon()
+            self.claim.end("cancelled", "已按要求取消；已存的部分都在，可以继续")
+            return
+        self._finish()
+        self._say(desk)
+
+    def _store_next(self) -> None:
+        future, number = self.waiting[0]
+        content = self._wait(future)
+        if content is None:
+            return
+        self.waiting.popleft()
+        outcome, triage = unpack_rechecked(content), self.parts.pop(number)
+        kept = [*triage.kept, *outcome.kept]
+        lists = self.lists + len(kept) + len(outcome.lists)
+        with self.database.begin() as connection:
+            rejected = self.rejected + _copy_rejects(connection, self.base_run, self.run.id, triage)
+            if not self.claim.write(
+                connection, lists=lists, rejected=rejected, parts_done=number + 1, done_bytes=lists
+            ):
+                self.stopped = True
+                return
+            again = [one.number for one in outcome.lists]
+            _copy_kept(connection, self.base_run, self.run.id, triage, again)
+            store_results(connection, self.run.id, outcome.lists, outcome.versions)
+            store_packs(connection, self.run.id, (*outcome.packs, *triage.packs))
+            digest = triage.digest(self.base_run)
+            part = {"part": number, "lists": len(kept) + len(again), "rejected": 0, "digest": digest}
+            insert_rows(connection, RunPart, [{"run_id": self.run.id, **part, "stored_at": now()}])
+        self.counts.again += len(again)
+        self.counts.whole += outcome.whole
+        self.counts.kept += len(kept)
+        self.lists, self.rejected, self.done_bytes = lists, rejected, lists
+        self.stored[number] = digest
+        self.beaten = monotonic()
+        self.report(self.progress)
+
+    def _say(self, desk: RecheckDesk) -> None:
+        """Write down how much was computed again, and why everything was, if so."""
+        counts = self.counts
+        total = counts.again + counts.kept
+        text = f"重新计算 {counts.again} 份（其中整份 {counts.whole} 份），沿用 {counts.kept} 份"
+        reasons = dict.fromkeys(scope.whole for scope in desk.changes.scopes() if scope.whole)
+        if reasons and total:
+            text += f"；全部重新计算，因为{'；'.join(reasons)}"
+        rules = {code for scope in desk.changes.scopes() for code in (*scope.run, *scope.gone)}
+        if rules:
+            text += f"；涉及规则 {len(rules)} 条"
+        self.claim.note(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Triage:
+    """The lists of one part, before any is opened: which stay for sure, which must be looked at."""
+
+    first: int
+    last: int
+    kept: tuple[int, ...]
+    asked: Mapping[int, tuple[int, Mapping[str, int]]]
+    """Number → version to judge, and how many findings of each rule it had."""
+    versions: tuple[tuple[int, str, int], ...]
+    packs: tuple[PackRef, ...]
+
+    def digest(self, base: int) -> str:
+        return hashlib.sha256(repr((base, self.versions)).encode()).hexdigest()
+
+
+def _triaged(connection: Connection, desk: RecheckDesk, base: int, first: int, last: int) -> _Triage:
+    rows = connection.execute(
+        select(RESULT.c.number, RESULT.c.list_key, RESULT.c.version, RESULT.c.list_id, LIST_VERSION.c.discharged)
+        .join_from(
+            RESULT,
+            LIST_VERSION,
+            and_(LIST_VERSION.c.list_key == RESULT.c.list_key, LIST_VERSION.c.version == RESULT.c.version),
+        )
+        .where(RESULT.c.run_id == base, RESULT.c.number.between(first, last))
+        .order_by(RESULT.c.number)
+    ).all()
+    newest = latest(connection, [row.list_key for row in rows])
+    found: dict[int, Counter[str]] = defaultdict(Counter)
+    for number, rule, count in connection.execute(
+        select(FINDING.c.number, FINDING.c.rule, func.count())
+        .where(FINDING.c.run_id == base, FINDING.c.number.between(first, last))
+        .group_by(FINDING.c.number, FINDING.c.rule)
+    ):
+        found[number][rule] = count
+    kept: list[int] = []
+    asked: dict[int, tuple[int, Mapping[str, int]]] = {}
+    packs: dict[PackRef, None] = {}
+    for row in rows:
+        version = newest[row.list_key]
+        scope = desk.scope(row.discharged)
+        has = found.get(row.number, Counter())
+        sure = not (scope.asks_for_codes or version != row.version or len(row.list_id) >= LONGEST_ID)
+        if sure and scope.work(Look(row.list_id, (), has)).nothing:
+            kept.append(row.number)
+        else:
+            asked[row.number] = version, has
+        packs.update(dict.fromkeys(desk.in_force(row.discharged)))
+    versions = tuple((row.number, row.list_key, newest[row.list_key]) for row in rows)
+    return _Triage(first, last, tuple(kept), asked, versions, tuple(packs))
+
+
+def _stored_lists(connection: Connection, base: int, triage: _Triage) -> tuple[StoredList, ...]:
+    """The lists that must be looked at, with what the earlier run said of them."""
+    if not triage.asked:
+        return ()
+    keys = {key: version for number, key, version in triage.versions if number in triage.asked}
+    texts: dict[str, Row[Any]] = {}
+    for row in connection.execute(
+        select(LIST_VERSION.c.list_key, LIST_VERSION.c.version, LIST_VERSION.c.payload, LIST_VERSION.c.identity)
+        .where(LIST_VERSION.c.list_key.in_(sorted(keys)))
+    ):
+        if keys[row.list_key] == row.version:
+            texts[row.list_key] = row
+    findings: dict[int, list[Finding]] = defaultdict(list)
+    for row in connection.execute(
+        select(FINDING)
+        .where(FINDING.c.run_id == base, FINDING.c.number.in_(sorted(triage.asked)))
+        .where(FINDING.c.position < ACROSS_POSITION)
+        .order_by(FINDING.c.number, FINDING.c.position)
+    ):
+        findings[row.number].append(finding_of(row))
+    rows = connection.execute(
+        select(*(RESULT.c[name] for name in ("number", "list_key", "version", "list_id", "source", "line", "grouping")))
+        .where(RESULT.c.run_id == base, RESULT.c.number.in_(sorted(triage.asked)))
+        .order_by(RESULT.c.number)
+    )
+    lists = []
+    for row in rows:
+        version, has = triage.asked[row.number]
+        text = texts[row.list_key]
+        lists.append(
+            StoredList(
+                row.number,
+                row.source,
+                row.line,
+                row.list_id,
+                version,
+                version != row.version,
+                text.payload,
+                text.identity,
+                row.grouping,
+                dict(has),
+                tuple(findings.get(row.number, ())),
+            )
+        )
+    return tuple(lists)
+
+
+def finding_of(row: Row[Any]) -> Finding:
+    """A finding as it was before ``finding_row``."""
+    return Finding(
+        rule=row.rule,
+        title=row.title,
+        severity=row.severity,
+        path=row.path,
+        field=row.field,
+        value=row.value,
+        message=row.message,
+        advice=row.advice,
+        basis=row.basis,
+        accepted=msgspec.json.decode(row.accepted, type=Accepted) if row.accepted else None,
+    )
+
+
+def _copy_kept(connection: Connection, base: int, run_id: int, triage: _Triage, again: Sequence[int]) -> None:
+    """Results and findings of the lists that stay, those across lists apart, from the earlier run."""
+    for kept_table in (RESULT, FINDING):
+        columns = [column for column in kept_table.c if column.name != "run_id"]
+        chosen = select(literal(run_id), *columns).where(
+            kept_table.c.run_id == base,
+            kept_table.c.number.between(triage.first, triage.last),
+            kept_table.c.number.not_in(again),
+        )
+        if kept_table is FINDING:
+            chosen = chosen.where(FINDING.c.position <= ACROSS_POSITION)
+        names = ["run_id", *(column.name for column in columns)]
+        connection.execute(insert(kept_table).from_select(names, chosen, include_defaults=False))
+
+
+def _copy_rejects(connection: Connection, base: int, run_id: int, triage: _Triage) -> int:
+    """What the earlier run could not read stays unread; gives how many rows."""
+    own = REJECT.c.run_id == base, REJECT.c.position.between(triage.first, triage.last)
+    count: int = connection.execute(select(func.count()).where(*own)).scalar_one()
+    if count:
+        columns = [column for column in REJECT.c if column.name != "run_id"]
+        names = ["run_id", *(column.name for column in columns)]
+        chosen = select(literal(run_id), *columns).where(*own)
+        connection.execute(insert(REJECT).from_select(names, chosen, include_defaults=False))
+    return count
