@@ -29,7 +29,7 @@ CHUNK = MIB
 WORKPLACE = "unpacking"
 """Folder of the site in which members are unpacked: beside the data, not in memory as /tmp may be."""
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError)
-_JUNK = re.compile(r"(?:^|/)(?:__MACOSX/|\.|~\$)|(?:^|/)(?:Thumbs\.db|desktop\.ini)$", re.IGNORECASE)
+_JUNK = re.compile(r"(?:^|/)(?:__MACOSX/|\.(?!\.)|~\$)|(?:^|/)(?:Thumbs\.db|desktop\.ini)$", re.IGNORECASE)
 
 
 class Member(msgspec.Struct, frozen=True):

@@ -240,6 +240,9 @@ class _Parser:
     def _source(self, key: tuple[str, ...], value: object) -> FieldSource:
         if isinstance(value, str | list):
             return FieldSource(columns=self._texts(key, value))
+        if not isinstance(value, dict):
+            self._fault(key, f"应为加引号的列名文本，现在是 {value!r}")
+            return FieldSource()
         given = self._dict(key, value)
         parts: dict[str, Any] = {}
         for name, part in given.items():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -76,7 +77,7 @@ def open_source(path: Path, settings: Settings, mapping: ColumnMapping | None = 
     Tables are read with ``mapping``, else with the shipped one that knows their columns. Raises
     FileRefusedError.
     """
-    context = _Context(settings, mapping)
+    context = _Context(settings, mapping, _domains(settings))
     try:
         if path.is_dir():
             return _Folder(path, shown_name(path.absolute()), context)
@@ -96,7 +97,7 @@ def open_table(
 
     Raises FileRefusedError.
     """
-    context = _Context(settings, mapping)
+    context = _Context(settings, mapping, _domains(settings))
     rows: Sequence[Sequence[str]]
     try:
         with path.open("rb") as stream:
@@ -120,6 +121,11 @@ def open_table(
     return Header(widest), None
 
 
+def _domains(settings: Settings) -> Callable[[], Domains]:
+    """The value domains, read once for all tables of a source and only where there is one."""
+    return cache(lambda: Domains(settings.store(), settings.region))
+
+
 def shown_name(path: Path) -> str:
     """The name of a file as it is shown: it may hold bytes that are no characters."""
     return os.fsencode(path.name or str(path)).decode("utf-8", "replace")
@@ -131,13 +137,14 @@ class _Context:
 
     settings: Settings
     mapping: ColumnMapping | None
+    domains: Callable[[], Domains]
     within_archive: bool = False
 
     def plan_among(self, path: Path, rows: Sequence[Sequence[str]]) -> tuple[int, Plan] | None:
         """The row that is the header, and how the table is read; None when no row is one."""
         best: tuple[int, Plan] | None = None
         try:
-            domains = Domains(self.settings.store(), self.settings.region)
+            domains = self.domains()
             for number, row in enumerate(rows):
                 header = Header(_trimmed(row))
                 for mapping in (self.mapping,) if self.mapping else shipped_mappings():
@@ -465,7 +472,7 @@ class _Archive:
         return sum(member.size for member in self.members)
 
     def items(self, advance: Advance = lambda _: None) -> Iterator[Incoming]:
-        context = _Context(self.context.settings, self.context.mapping, within_archive=True)
+        context = replace(self.context, within_archive=True)
         if not self.members:
             raise FileRefusedError(self.path, "压缩包里没有文件")
         for member in self.members:
