@@ -25,7 +25,7 @@ from api.store.database import Database
 
 LEVEL = 6
 """Of the compression: a report is written once and read for years."""
-READ, SEAL = "read-report", "seal"
+READ, SEAL, WORKLIST = "read-report", "seal", "read-worklist"
 """Actions of the audit log."""
 LONGEST_NAME = 80
 LONGEST_WHY = 1000
@@ -210,6 +210,12 @@ def read_sealed(database: Database, name: str, *, who: str, how: str) -> tuple[R
 def note_reading(connection: Connection, who: str, what: str, how: str) -> None:
     """Write into the audit log that someone read a report; ``what`` is ``report 3`` or ``run 3``."""
     audit.record(connection, who, READ, what, how, datetime.now(UTC))
+
+
+def note_worklist(database: Database, who: str, run: int, how: str) -> None:
+    """Write into the audit log that someone read the work list of a run."""
+    with database.begin() as connection:
+        audit.record(connection, who, WORKLIST, f"run {run}", how, datetime.now(UTC))
 
 
 def _content(connection: Connection, number: int) -> bytes:

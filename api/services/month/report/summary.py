@@ -275,8 +275,8 @@ class Summary:
         """
         published = {drg: float(one.average_fee) for drg, one in self._groups.items() if one.average_fee}
         costs, days = _means(past)
-        text = f"{past_name}已封存月报中，同一病组至少 {LEAST_STANDARD} 例的均值；其他病组不参加计算"
-        before = Standard(f"本院{past_name}同病组", text)
+        text = f"{past_name} 已封存月报中，同一病组至少 {LEAST_STANDARD} 例的均值；其他病组不参加计算"
+        before = Standard(f"本院 {past_name} 同病组", text)
         own_costs = {
             drg: cell.cost / cell.cost_lists for drg, cell in self.hospital.cells.items() if cell.cost_lists
         }
