@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from api.services.check import MAX_REPEATS, Checker, Examined, case_of, concluded
+from api.services.month.cross_list import MULTIPLE
 from coding.library import CodeLibrary, System, normalize_code
 from models.grouping import GroupResult
 from models.pack import PROJECT_ROOT, Pack, PackError, PackRef, PackStore
@@ -38,6 +39,7 @@ DECIDING_SOURCES = (
     "api/services/check.py",
     "api/services/dip.py",
     "api/services/payment.py",
+    "api/services/month/cross_list.py",
     "api/services/month/records.py",
     "api/store/vault.py",
 )
@@ -97,22 +99,31 @@ class Surroundings:
     accepted: tuple[Acceptance, ...] = ()
     on: date | None = None
 
-    def pack(self, kind: str, asked: str, on: date | None) -> str:
-        """Which pack of a kind holds for a discharge date, with its digest; why none does, otherwise."""
+    def pack(self, kind: str, asked: str, on: date | None) -> PackRef | str:
+        """Which pack of a kind holds for a discharge date; why none does (Chinese), otherwise."""
         store = self.checker.store
         try:
-            pack = store.get(asked) if asked else store.pack_for(kind, self.checker.region, on)
+            return (store.get(asked) if asked else store.pack_for(kind, self.checker.region, on)).ref
         except PackError as error:
             return str(error)
-        return f"{pack.id} {pack.manifest.version} {pack.sha256}"
 
-    def dip(self, on: date | None) -> tuple[str, ...]:
+    def drg(self, on: date | None) -> tuple[PackRef | str, PackRef | str]:
+        """The packs of DRG: scheme and payment."""
+        return self.pack("drg-scheme", self.scheme, on), self.pack("drg-payment", self.payment, on)
+
+    def dip(self, on: date | None) -> tuple[PackRef | str, ...]:
         """The packs that DIP is grouped and priced by."""
         return (
             self.pack("dip-catalogue", self.catalogue, on),
             self.pack("dip-payment", self.dip_payment, on),
             self.pack("comorbidity-index", "", on),
         )
+
+    def packs(self, on: date | None) -> list[PackRef]:
+        """Every pack that can have a say on a list of a discharge date. Raises PackError."""
+        rules = self.checker.rules_for(on)
+        grouped = [one for one in (*self.drg(on), *self.dip(on)) if isinstance(one, PackRef)]
+        return [*rules.packs, *rules.reference.packs, *rules.reference.backing_packs, *grouped]
 
     def holding(self) -> dict[str, Acceptance]:
         """The acceptances that hold, by id."""
@@ -303,8 +314,7 @@ class Changes:
         except PackError as error:
             return self._scopes.setdefault((id(new), str(error)), Scope(whole=str(error), rules=new))
         both = (before, after)
-        schemes = tuple(one.pack("drg-scheme", one.scheme, on) for one in both)
-        payments = tuple(one.pack("drg-payment", one.payment, on) for one in both)
+        schemes, payments = zip(*(one.drg(on) for one in both), strict=True)
         dips = tuple(one.dip(on) for one in both)
         key = (id(old), id(new), schemes, payments, dips)
         known = self._scopes.get(key)
@@ -313,7 +323,7 @@ class Changes:
                 old,
                 new,
                 group=schemes[0] != schemes[1],
-                price=payments[0] != payments[1] or before.payment != after.payment,
+                price=payments[0] != payments[1] or _multiple_of(old) != _multiple_of(new),
                 dip=dips[0] != dips[1],
             )
         return known
@@ -407,7 +417,7 @@ def examine_again(
     case = case_of(facts)
     run = work.run
     if work.group:
-        facts.group = checker.group_or_reason(case, facts.discharged_on, "", after.scheme)
+        facts.group = checker.group_or_reason(facts, case, facts.discharged_on, "", after.scheme)
         run = run or _without_pack(facts.group) != _without_pack(earlier.group)
     replaced = scope.gone
     found: Sequence[Finding] = ()
@@ -419,6 +429,11 @@ def examine_again(
 
 def _without_pack(group: GroupResult) -> GroupResult:
     return msgspec.structs.replace(group, pack=None)
+
+
+def _multiple_of(rules: RuleSet) -> object:
+    """The rule on the cost of a list against its group, which runs beside the others, if it is there."""
+    return next((rule for rule in rules.rules() if rule.code == MULTIPLE), None)
 
 
 def _only(one: Mapping[str, Acceptance], other: Mapping[str, Acceptance]) -> list[Acceptance]:

@@ -15,7 +15,7 @@ from grouper.drg import DrgScheme, compile_scheme
 from models.grouping import Case, GroupResult
 from models.pack import Pack, PackError, PackRef, PackStore
 from models.report import Finding, Report, Verdict
-from models.wire import Received
+from models.wire import Defect, Received
 from qc_rules.acceptance import Acceptances
 from qc_rules.facts import Facts
 from qc_rules.reference import KINDS, Reference
@@ -25,10 +25,14 @@ from qc_rules.schema import Stage
 FULL_SCORE = 100
 NO_SCHEME = "no_scheme"
 """Reason of the result that stands for a group where no scheme holds."""
+UNREADABLE = "unreadable"
+"""Reason of the same where something that grouping looks at could not be read."""
 MAX_REPEATS = 50
 """Findings of one rule that a report lists."""
-NEEDED_NODES = ("setlinfo", "diseinfo")
-"""A list of which these cannot be read gets no points."""
+GROUPED_NODES = ("setlinfo", "diseinfo", "oprninfo")
+"""A list of which one of these, or a row, cannot be read is not grouped: another group might be the right one."""
+MOST_PLACES = 3
+"""Places that the reason names before it says how many there are."""
 GRADES = ((90, "甲"), (75, "乙"), (0, "丙"))
 """Lowest score of each grade, after the grades of medical record quality (甲、乙、丙级病案)."""
 MAX_REMEMBERED = 4096
@@ -160,19 +164,21 @@ class Checker:
             rules = rules.at_stage(stage)
         facts = rules.facts(received)
         case = case_of(facts)
-        facts.group = self.group_or_reason(case, on, region, scheme)
+        facts.group = self.group_or_reason(facts, case, on, region, scheme)
         ran = None if stage is None else {rule.code for rule in rules.rules()}
         return Examined(concluded(rules, facts, rules.check(facts), accepted, ran), facts, case)
 
     def group_or_reason(
-        self, case: Case, on: date | None = None, region: str = "", scheme: str = ""
+        self, facts: Facts, case: Case, on: date | None = None, region: str = "", scheme: str = ""
     ) -> GroupResult:
-        """The group of a case; where no scheme holds, a result that says so: the rules are told why.
+        """The group of a list, whose case is ``case``.
 
-        Raises PackError when there is no such scheme as was asked for.
+        Where no scheme holds, or what it looks at could not be read, a result that says so: the rules are
+        told why. Raises PackError when there is no such scheme as was asked for.
         """
         try:
-            return self.scheme_for(on, region, scheme).group(case)
+            chosen = self.scheme_for(on, region, scheme)
+            return (facts.received.defects and unreadable(facts.received)) or chosen.group(case)
         except PackError as error:
             if scheme:
                 raise
@@ -186,7 +192,8 @@ class Checker:
         """Group one list without checking it. Raises PackError when no scheme holds."""
         on = discharge_date(received)
         facts = self.rules_for(on, region).facts(received)
-        return self.scheme_for(on, region, scheme).group(case_of(facts))
+        chosen = self.scheme_for(on, region, scheme)
+        return unreadable(received) or chosen.group(case_of(facts))
 
 
 def concluded(
@@ -211,8 +218,8 @@ def concluded(
         department = facts.stay.discharge_department or ""
         findings = accepted.apply(findings, _list_id(facts), department, ran)
         counted = [finding for finding in findings if finding.accepted is None]
-    score = 0 if _unread(received) else _score(rules, counted)
-    ungrouped = group.explanation if group is not None and group.reason == NO_SCHEME else ""
+    score = _score(rules, counted) if not received.defects or _says_something(received) else 0
+    ungrouped = group.explanation if group is not None and group.reason in (NO_SCHEME, UNREADABLE) else ""
     return Report(
         list_id=_list_id(facts),
         interface=received.interface,
@@ -260,12 +267,36 @@ def _list_id(facts: Facts) -> str:
     return stay.visit_id or stay.settlement_id or stay.record_number or ""
 
 
-def _unread(received: Received) -> bool:
-    """Whether the stay, or the diagnoses or a row of them, could not be read: nothing can be said of the list."""
-    return any(
-        defect.kind == "node" and not defect.usable and defect.official.startswith(NEEDED_NODES)
+def _unread_places(received: Received) -> list[Defect]:
+    """The nodes that grouping looks at, and their rows, that could not be read."""
+    return [
+        defect
         for defect in received.defects
-    )
+        if defect.kind == "node" and not defect.usable and defect.official.partition("[")[0] in GROUPED_NODES
+    ]
+
+
+def unreadable(received: Received) -> GroupResult | None:
+    """Why a list is not grouped, where something that grouping looks at could not be read; else None."""
+    found = _unread_places(received)
+    if not found:
+        return None
+    places = []
+    for defect in found[:MOST_PLACES]:
+        row = defect.official.partition("[")[2].rstrip("]")
+        places.append(f"{defect.label}第 {int(row) + 1} 行" if row else defect.label)
+    more = f"等 {len(found)} 处" if len(found) > MOST_PLACES else ""
+    explanation = f"{'、'.join(places)}{more}无法读取，不能分组；请改正后重新检查"
+    return GroupResult("0000", "未入组", "", "", reason=UNREADABLE, explanation=explanation)
+
+
+def _says_something(received: Received) -> bool:
+    """Whether the stay and at least one diagnosis could be read: without them a list gets no points."""
+    unread = {defect.official for defect in _unread_places(received)}
+    rows = range(len(received.list.diagnoses))
+    if unread.intersection(("setlinfo", "diseinfo")):
+        return False
+    return not rows or any(f"diseinfo[{row}]" not in unread for row in rows)
 
 
 def _capped(findings: Sequence[Finding]) -> list[Finding]:
