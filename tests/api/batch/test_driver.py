@@ -220,8 +220,9 @@ def test_a_shorter_input_is_refused(site: Site, lists_file: MakeFile) -> None:
     run_id = site.new(path, part_size=10)
     site.work(run_id, path, StopsAfter(4, lambda: cancel(site.database, run_id)))
     assert read_run(site.database, run_id).parts_done >= 2
+    (path.parent / "elsewhere").mkdir()
     with pytest.raises(BatchError, match="短"):
-        site.work(run_id, lists_file(bodies(10), "short.ndjson"))
+        site.work(run_id, lists_file(bodies(10), "elsewhere/lists.ndjson"))
 
 
 def test_a_failure_is_kept_with_its_reason_and_the_run_goes_on(site: Site, lists_file: MakeFile) -> None:
