@@ -23,6 +23,7 @@ from api.routes import (
     group,
     health,
     packs,
+    reports,
     rules,
     suggestion,
 )
@@ -65,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(AnswerHeaders)
     app.add_middleware(RootPath, prefix=settings.root_path)
     checking = (check, group, explanation, comparison, dip)
-    for part in (*checking, codes, suggestion, rules, acceptances, packs, health):
+    for part in (*checking, codes, suggestion, rules, acceptances, packs, reports, health):
         app.include_router(part.router)
 
     def openapi() -> dict[str, Any]:

@@ -23,6 +23,8 @@ from api.services.codes import CodeEntry, find_code
 from api.services.comparison import ComparisonDesk, JudgedWhatIf
 from api.services.dip import DipDesk
 from api.services.explanation import explain_case
+from api.services.month.report.sealing import SealedLine, Verdict
+from api.services.month.worklist import WorkPage
 from api.services.payment import PaidGroup, PaymentDesk
 from api.services.rules import RuleEntry, rule_entries
 from api.state import Service
@@ -52,6 +54,7 @@ TAGS = [
     {"name": "DIP 与支付", "description": "DIP 分组、理由、分值，DRG 预计支付"},
     {"name": "编码", "description": "医保版编码的查找"},
     {"name": "规则", "description": "质控规则目录"},
+    {"name": "月报", "description": "封存的月报、月报草稿、工作清单"},
     {"name": "数据包", "description": "编码库、方案、权重表等数据"},
     {"name": "运行", "description": "运行状态"},
 ]
@@ -99,6 +102,10 @@ DESCRIPTIONS = {
     "Node": "编码树的一行：key 用来列下一级；编码表没有类目名称，example 是其下“未特指”编码的名称",
     "RuleEntry": "规则目录的一行。severity 是实际使用的级别，runs 是否在用",
     "PackEntry": "一个已安装的数据包，日期为适用的出院日期",
+    "SealedLine": "一份封存的月报：SHA-256、封存人和时间、取代关系；superseded_by 为 0 即在用",
+    "Verdict": "核验一份封存月报的结果：faults 为空即相符",
+    "WorkPage": "工作清单的一页：total 是符合筛选的问题数，lists 是涉及的清单数",
+    "WorkRow": "一个问题和它所在的清单；number 是清单在批次中的序号，other 是跨清单问题的另一清单",
     "Health": "运行状态和各数据包的使用版本",
     "BilledCase": "一个病例，以及费用、医疗机构和险种",
     "DipResult": "DIP 分组结果。code 为空即未入组；layer 是所在的层次，tie 说明几个病种都符合时怎样取舍",
@@ -158,6 +165,9 @@ ANSWERS = (
     RuleEntry,
     KeptAcceptance,
     PackEntry,
+    SealedLine,
+    Verdict,
+    WorkPage,
     Health,
     Problem,
 )

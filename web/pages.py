@@ -74,7 +74,8 @@ def _environment() -> jinja2.Environment:
     return made
 
 
-def _render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page made from a template."""
     base = request.scope.get("root_path", "").rstrip("/")
 
     def static(name: str) -> str:
@@ -111,7 +112,7 @@ def _list_page(
         if item.level
     ]
     converted = [item for item in (*group.diagnoses, *group.procedures) if item.reason] if group else []
-    return _render(
+    return render(
         request,
         "list.html",
         status,
@@ -227,7 +228,7 @@ async def beside_the_group(request: Request, service: ServiceDep) -> Response:
     if received:
         with suppress(PackError):  # the report says why there is no group
             found = beside(service, received, service.require().group_list(received))
-    return _render(request, "beside_only.html", found=found)
+    return render(request, "beside_only.html", found=found)
 
 
 @router.post("/explain")
@@ -263,9 +264,9 @@ async def _about_group(
             raise FormError("清单是空的：请先填写诊断")
         found = await run_in_threadpool(look, service, received)
     except (FormError, PackError, TooManyCodesError) as error:
-        return _render(request, "refused.html", 422, title="不能说明分组", reason=str(error))
+        return render(request, "refused.html", 422, title="不能说明分组", reason=str(error))
     payload = export(form).decode()
-    return _render(request, template, found=found, view=view, payload=payload, symbols=SYMBOLS, roles=ROLES)
+    return render(request, template, found=found, view=view, payload=payload, symbols=SYMBOLS, roles=ROLES)
 
 
 @router.post("/export")
@@ -310,7 +311,7 @@ async def rule_catalogue(request: Request, service: ServiceDep) -> Response:
     """Every rule, those switched off too."""
     checker = service.require()
     entries = rule_entries(checker.rules)
-    return _render(
+    return render(
         request,
         "rules.html",
         entries=entries,
@@ -326,10 +327,10 @@ async def rule_page(request: Request, service: ServiceDep, code: str) -> Respons
     checker = service.require()
     rule = checker.rules.rule(code.upper()[:20])
     if rule is None:
-        return _render(
+        return render(
             request, "refused.html", 404, title="没有这条规则", reason=f"规则目录中没有“{code[:20]}”。"
         )
-    return _render(
+    return render(
         request,
         "rule.html",
         rule=rule,
@@ -356,4 +357,4 @@ def _example(example: Mapping[str, Any]) -> Mapping[str, str]:
 
 def refused(request: Request, found: Problem) -> Response:
     """A page that says why there is none, for a browser."""
-    return _render(request, "refused.html", found.status, title=found.title, reason=found.detail)
+    return render(request, "refused.html", found.status, title=found.title, reason=found.detail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +12,9 @@ import pygal
 from pygal.style import Style
 
 from api.services.month.report.content import ReportContent, TrendPoint, Unit
+
+# Its finder of plug-ins answers in a way that Python warns of at each later import, and none is used here.
+sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 
 Value = float | None
 WIDTH, HALF = 1000, 500

@@ -33,6 +33,10 @@ _SEALING = 0x51_44_00_07
 """PostgreSQL advisory lock: of two who seal a month at once the second sees the seal of the first."""
 
 
+class NotSealedError(ReportError):
+    """There is no such sealed report."""
+
+
 @dataclass(frozen=True)
 class SealedLine:
     """A sealed report as the list of them shows it. ``superseded_by``: 0 for one that is in force."""
@@ -75,22 +79,22 @@ def sealed_reports(database: Database, month: str = "") -> list[SealedLine]:
 
 
 def sealed_line(connection: Connection, name: str) -> SealedLine:
-    """The sealed report of that number, or the one of that month that is in force. Raises ReportError."""
+    """The sealed report of that number, or the one of that month that is in force. Raises NotSealedError."""
     wanted = name.strip()
     if MONTH.fullmatch(wanted):
         found = [one for one in _lines(connection, wanted) if not one.superseded_by]
         if not found:
-            raise ReportError(f"{wanted} 还没有封存的月报；封存用 qingdan report seal {wanted} --by 姓名")
+            raise NotSealedError(f"{wanted} 还没有封存的月报；封存用 qingdan report seal {wanted} --by 姓名")
         return found[0]
     if not (wanted.isascii() and wanted.isdigit()):
-        raise ReportError(f"“{wanted[:20]}”不是月份（如 2026-10）也不是月报编号（如 3）")
+        raise NotSealedError(f"“{wanted[:20]}”不是月份（如 2026-10）也不是月报编号（如 3）")
     number = int(wanted[:12])
     if 0 < number <= MOST_NUMBER:
         month = connection.execute(select(SEALED.c.month).where(SEALED.c.id == number)).scalar()
         for one in _lines(connection, month) if month else ():
             if one.number == number:
                 return one
-    raise ReportError(f"没有第 {wanted[:12]} 号封存月报；已有的见 qingdan report list")
+    raise NotSealedError(f"没有第 {wanted[:12]} 号封存月报；已有的见 qingdan report list")
 
 
 def _lines(connection: Connection, month: str = "") -> list[SealedLine]:

@@ -55,6 +55,10 @@ class ReportError(PackError):
     """A report cannot be made, sealed or shown; the reason (Chinese) says what to do."""
 
 
+class NoRunError(ReportError):
+    """There is no such run, or no finished one of that month."""
+
+
 def table(model: type[SQLModel]) -> Table:
     """The table of a model, for statements of SQLAlchemy Core."""
     found: Table = model.__table__  # type: ignore[attr-defined]
@@ -123,7 +127,7 @@ def run_named(connection: Connection, name: str) -> StoredRun:
         last = select(func.max(RUN.c.id)).where(RUN.c.month == text, RUN.c.state == "done")
         row = connection.execute(asked.where(RUN.c.id == last.scalar_subquery())).one_or_none()
         if row is None:
-            raise ReportError(f"{text} 没有已完成的批次；请先运行 qingdan batch run … --month {text}")
+            raise NoRunError(f"{text} 没有已完成的批次；请先运行 qingdan batch run … --month {text}")
     elif text.isascii() and text.isdigit():
         number = int(text[:12])
         row = (
@@ -132,9 +136,9 @@ def run_named(connection: Connection, name: str) -> StoredRun:
             else None
         )
         if row is None:
-            raise ReportError(f"没有批次 {text[:12]}；已有的批次见 qingdan batch list")
+            raise NoRunError(f"没有批次 {text[:12]}；已有的批次见 qingdan batch list")
     else:
-        raise ReportError(f"“{text[:20]}”不是月份（如 2026-10）也不是批次编号（如 3）")
+        raise NoRunError(f"“{text[:20]}”不是月份（如 2026-10）也不是批次编号（如 3）")
     run = StoredRun(**row._mapping)
     if run.state != "done":
         raise ReportError(f"批次 {run.id} 还没有完成，不能据此出月报；完成或继续后重试")
