@@ -15,12 +15,14 @@ from api.cli.batch import batch_app
 from api.cli.check import check
 from api.cli.coding import coding_app, suggest
 from api.cli.compare import compare, explain, what_if
+from api.cli.database import db_app
 from api.cli.demo import demo_app
 from api.cli.dip import dip_app, payment, payment_cases
 from api.cli.group import group
 from api.cli.intake import intake_app
 from api.cli.month import month, month_learn
 from api.cli.packs import packs_app
+from api.cli.report import report_app
 from api.cli.rules import rules_app
 from api.cli.serve import serve
 from api.cli.template import template
@@ -52,8 +54,10 @@ app.command()(suggest)
 app.add_typer(intake_app)
 app.add_typer(batch_app)
 app.add_typer(dip_app)
+app.add_typer(report_app)
 app.add_typer(rules_app)
 app.add_typer(packs_app)
+app.add_typer(db_app)
 app.add_typer(demo_app)
 app.add_typer(coding_app)
 

@@ -35,7 +35,6 @@ from api.reading import FileRefusedError, SourceFile
 from api.services.check import Checker
 from api.settings import load_settings
 from api.spreadsheet import ReportWorkbook
-from api.store.acceptances import StoredAcceptances
 from models.pack import PackError
 from models.report import SEVERITY_LABELS, Report
 from models.wire import Received
@@ -245,6 +244,8 @@ def check(  # noqa: PLR0917 -- the command line gives them by name
     if not sources:
         raise typer.Exit(totals.status)
     checker = Checker.open(settings.store(), settings.region, settings.scheme)
+    from api.store.acceptances import StoredAcceptances  # noqa: PLC0415 -- takes time, and other commands need no store
+
     accepted = StoredAcceptances.of(settings).holding(datetime.now().astimezone().date())
     check_list = partial(checker.check, stage=stage, accepted=accepted)
     with _writer(form, out, sources, len(files), totals) as writer, _progress(sources, out) as progress:

@@ -18,10 +18,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from api.cli.terminal import HomeOption, RegionOption, fail, plain, replacing
-from api.services.suggestion import SYSTEM_OF, Kind, SuggestionService
+from api.services.suggestion import SYSTEM_OF, AcceptedCodings, Kind, SuggestionService
 from api.services.suggestion import train as train_on
-from api.settings import load_settings
-from api.store.codings import StoredCodings
+from api.settings import Settings, load_settings
 from coding import evaluate as measuring
 from coding.names import SYSTEMS
 from coding.suggestion.assembly import (
@@ -93,7 +92,7 @@ def train(
     system = SYSTEM_OF[kind or "diagnosis"]
     try:
         if history == "db":
-            codings: list[Coding] = StoredCodings.of(settings).all(system)
+            codings: list[Coding] = _codings(settings).all(system)
         else:
             codings = read_codings(Path(history))
         with _watching() as watch:
@@ -114,6 +113,12 @@ def train(
         typer.echo(f"新模型 {result.version} 不比现用的差，已启用；回退用 qingdan coding rollback")
     else:
         typer.echo(f"新模型 {result.version} 比现用的差，没有启用")
+
+
+def _codings(settings: Settings) -> AcceptedCodings:
+    from api.store.codings import StoredCodings  # noqa: PLC0415 -- takes time, and other commands need no store
+
+    return StoredCodings.of(settings)
 
 
 def _train_shipped(kind: Kind | None, out: Path, threads: int, region: str, home: Path | None) -> None:
@@ -158,7 +163,7 @@ def rollback(kind: KindOption = "diagnosis", home: HomeOption = None) -> None:
 def status(home: HomeOption = None) -> None:
     """列出在用的模型和已采纳的编码条数。"""
     settings = load_settings(home=home)
-    models, accepted = ModelStore(settings.home / "models"), StoredCodings.of(settings)
+    models, accepted = ModelStore(settings.home / "models"), _codings(settings)
     table = Table("种类", "在用模型", "训练日期", "训练例数", "已采纳编码", box=None)
     try:
         for kind, system in SYSTEM_OF.items():
@@ -191,7 +196,7 @@ def evaluate(
     system = SYSTEM_OF[kind]
     try:
         golds = measuring.read_gold(gold)
-        accepted = StoredCodings.of(settings)
+        accepted = _codings(settings)
         service = SuggestionService(settings.store(), settings.home, accepted, settings.region)
         suggester = service.suggester(system)
     except (measuring.EvaluationError, ModelError) as error:
@@ -273,7 +278,7 @@ def suggest(
         fail("请给出要编码的文字，或用 --in 指定文件（二者取一）")
     if source is not None and out is None:
         fail("用 --in 时请同时用 --out 指定结果文件")
-    service = SuggestionService(settings.store(), settings.home, StoredCodings.of(settings), settings.region)
+    service = SuggestionService(settings.store(), settings.home, _codings(settings), settings.region)
     try:
         suggester = service.suggester(SYSTEM_OF[kind])
         if source is None:

@@ -17,11 +17,10 @@ from rich.text import Text
 
 from api.cli.terminal import WIDE, HomeOption, RegionOption, error_line, fail, plain
 from api.reading import FileRefusedError, SourceFile
-from api.services.acceptance import AcceptanceError, NewAcceptance
+from api.services.acceptance import AcceptanceError, AcceptanceStore, NewAcceptance
 from api.services.rule_diff import RuleComparison, RuleDiff, named_pack
 from api.services.rules import installed_rule_packs, lint_pack, new_rule, rule_entries, run_pack_examples
 from api.settings import load_settings
-from api.store.acceptances import StoredAcceptances
 from models.pack import Pack, PackError, PackStore
 from models.report import SEVERITY_LABELS, Severity
 from qc_rules.lint import blanks, open_pack
@@ -356,7 +355,9 @@ def withdraw(
         _say(f"{found.acceptance.id} 已撤销（规则 {found.acceptance.rule}）")
 
 
-def _acceptances(home: Path | None) -> StoredAcceptances:
+def _acceptances(home: Path | None) -> AcceptanceStore:
+    from api.store.acceptances import StoredAcceptances  # noqa: PLC0415 -- takes time, and other commands need no store
+
     return StoredAcceptances.of(load_settings(home=home))
 
 

@@ -29,7 +29,8 @@ BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
 _UPGRADE_LOCK = 0x51_44_00_01
 """PostgreSQL advisory lock held while the tables are made or changed."""
-_WRITES = "qingdan_writes"
+_BEGIN = "qingdan_begin"
+"""Option of a connection: with which statement its SQLite transaction begins."""
 
 
 class StoreError(PackError):
@@ -92,7 +93,7 @@ class Database:
         """
         with (
             self._said(),
-            self.engine.connect().execution_options(**{_WRITES: True}) as connection,
+            self.engine.connect().execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}) as connection,
             connection.begin(),
         ):
             yield connection
@@ -120,6 +121,16 @@ class Database:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
             if _revision(connection) != HEAD:
                 self._migrate(connection)
+
+    def backup(self, path: Path) -> None:
+        """A copy of the SQLite store as one file, also while others write. ``path`` is new or empty.
+
+        Raises StoreError, for a server too: it has its own tools for that.
+        """
+        if not self.is_sqlite:
+            raise StoreError("数据库在 PostgreSQL 上，请用它自己的工具备份，如 pg_dump --format=custom")
+        with self._said(), self.engine.connect().execution_options(**{_BEGIN: ""}) as connection:
+            connection.exec_driver_sql("VACUUM INTO ?", (str(path),))
 
     def dispose(self) -> None:
         """Close every connection."""
@@ -242,8 +253,8 @@ def _sqlite(path: Path) -> Database:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if statement := connection.get_execution_options().get(_BEGIN, "BEGIN"):
+            connection.exec_driver_sql(statement)
 
     return Database(engine, str(path))
 

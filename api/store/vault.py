@@ -99,12 +99,20 @@ class Vault:
         With a ``database``, a key other than the one its lists are encrypted with is refused, and none is
         made for lists that exist already. Raises StoreError.
         """
-        known = None if database is None else _fingerprint(database)
-        given = settings.identity_key.get_secret_value()
-        vault = cls(bytes.fromhex(given) if given else _key_of_file(settings, may_make=known is None))
-        if database is not None and known is None:
-            known = vault._claim(database)
-        if known is not None and known != vault.fingerprint:
+        known = None if database is None else known_key(database)
+        if known is not None:
+            return cls.check(settings, known)
+        vault = cls(_key_of(settings, may_make=True))
+        if database is not None and (claimed := vault._claim(database)) != vault.fingerprint:
+            return cls.check(settings, claimed)
+        return vault
+
+    @classmethod
+    def check(cls, settings: Settings, known: str) -> Vault:
+        """The key of the settings or of the file, which must be the one of this number. Raises StoreError."""
+        vault = cls(_key_of(settings, may_make=False))
+        if vault.fingerprint != known:
+            given = settings.identity_key.get_secret_value()
             source = "QINGDAN_IDENTITY_KEY" if given else str(settings.home / KEY_FILE)
             raise StoreError(
                 f"{source}：不是加密这个数据库中患者身份的密钥（密钥编号 {vault.fingerprint}，"
@@ -210,7 +218,7 @@ class Vault:
         insert = sqlite.insert if database.is_sqlite else postgresql.insert
         with database.begin() as connection:
             connection.execute(insert(Property).values(row).on_conflict_do_nothing())
-        return _fingerprint(database) or self.fingerprint
+        return known_key(database) or self.fingerprint
 
 
 def join_people(keys: tuple[bytes, ...]) -> bytes:
@@ -242,7 +250,10 @@ def mask_text(text: str, ahead: int, behind: int) -> str:
     return text[:ahead] + "*" * hidden + (text[-behind:] if behind else "")
 
 
-def _key_of_file(settings: Settings, *, may_make: bool) -> bytes:
+def _key_of(settings: Settings, *, may_make: bool) -> bytes:
+    given = settings.identity_key.get_secret_value()
+    if given:
+        return bytes.fromhex(given)
     path = settings.home / KEY_FILE
     try:
         if not path.exists():
@@ -278,7 +289,8 @@ def _make_key(path: Any) -> None:
         part.unlink(missing_ok=True)
 
 
-def _fingerprint(database: Database) -> str | None:
+def known_key(database: Database) -> str | None:
+    """The number of the key that the identities in this store are encrypted with; None before the first."""
     with database.read() as connection:
         found: str | None = connection.execute(
             select(Property.value).where(Property.name == "vault_key")  # type: ignore[call-overload]
