@@ -6,9 +6,9 @@ Everything else is copied from the earlier run inside the store. Same result as 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -17,15 +17,16 @@ from time import monotonic
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, func, insert, literal, select
+from sqlalchemy import Connection, Table, and_, func, insert, literal, select, update
+from sqlalchemy.engine.default import DefaultDialect
 
-from api.batch.driver import Driver, Progress, Report, failure, pinned
+from api.batch.driver import Driver, Report, failure, pinned
 from api.batch.runs import (
     FINDING,
     PACK_USE,
     REJECT,
     RESULT,
-    RUN_PART,
+    RUN,
     BatchError,
     Claim,
     RunView,
@@ -36,18 +37,19 @@ from api.batch.runs import (
     run_of,
     table,
 )
-from api.batch.storing import ACROSS_POSITION, store_packs, store_results
+from api.batch.storing import ACROSS_POSITION, finding_row, store_packs, store_results
 from api.batch.work import (
     CheckedList,
     Desk,
     Job,
     Options,
+    Part,
     check_part,
-    store_of,
     trial_packs,
     unpack_group,
     unpack_outcome,
 )
+from api.intake.source import Incoming
 from api.services.changes import (
     PROGRAM,
     WHOLE,
@@ -57,6 +59,7 @@ from api.services.changes import (
     PinnedStore,
     Scope,
     Surroundings,
+    content_digest,
     examine_again,
     look_at,
     program_ref,
@@ -69,14 +72,17 @@ from api.store.acceptances import StoredAcceptances
 from api.store.bulk import insert_rows
 from api.store.database import Database, StoreError
 from api.store.lists import latest
-from api.store.tables import ListVersion, RunPart
+from api.store.tables import ListVersion, RunPart, StoredText
 from api.store.vault import Vault, unmasked_payload
 from models.pack import PackError, PackRef
 from models.report import Accepted, Finding
 from models.wire import decode
-from qc_rules.packs import national_pack, scan_pack
+from qc_rules.packs import national_pack
 
 LIST_VERSION = table(ListVersion)
+_SAME_VERSION = and_(LIST_VERSION.c.list_key == RESULT.c.list_key, LIST_VERSION.c.version == RESULT.c.version)
+_NO_LIST = Incoming("", 0, None)
+_NO_DIALECT = DefaultDialect()
 LONGEST_ID = 120
 """Characters of a list's id that the store keeps; of a longer one it is not known whose it is."""
 _pack = msgspec.msgpack.Encoder().encode
@@ -140,6 +146,9 @@ class RecheckDesk:
         before, unknown = self._before(recheck, options)
         self.changes = Changes(before, self.after, unknown)
         self._values = any(one.value for one in options.accepted)
+        # What no list of the earlier run needed, none that stays needs now.
+        self._kinds = {kind for kind, *_ in recheck.base.used}
+        self._in_force: dict[date | None, tuple[PackRef, ...]] = {}
 
     def _before(self, recheck: RecheckJob, options: Options) -> tuple[Surroundings | None, str]:
         """The surroundings of the earlier run; None and the reason where they are not to be had."""
@@ -148,15 +157,26 @@ class RecheckDesk:
             _same_program(base.used)
             settings = Settings(home=recheck.job.home, region=base.options.region)
             store = PinnedStore(settings.store(), base.options.packs, trial_packs(base.options))
-            _same_rules(store, base.used)
+            _same_rules(base.used)
             same = base.options.packs == options.packs and base.options.region == options.region
-            checker = self.desk.checker if same else Checker.open(store, base.options.region, base.options.scheme)
+            checker = (
+                self.desk.checker if same else Checker.open(store, base.options.region, base.options.scheme)
+            )
         except PackError as error:
             return None, str(error)
         return _surroundings(checker, base.options), ""
 
     def scope(self, discharged: datetime | None) -> Scope:
         return self.changes.scope(discharged.date() if discharged else None)
+
+    def in_force(self, discharged: datetime | None) -> tuple[PackRef, ...]:
+        """The packs that speak for a list that stays as it was, and the program."""
+        on = discharged.date() if discharged else None
+        found = self._in_force.get(on)
+        if found is None:
+            packs = [one for one in self.after.packs(on) if one.kind in self._kinds]
+            found = self._in_force[on] = (program_ref(), *packs)
+        return found
 
     def part(self, part: StoredPart) -> Rechecked:
         """Do again what the change asks for."""
@@ -212,16 +232,12 @@ def _same_program(used: Sequence[tuple[str, str, str, str]]) -> None:
         raise PackError("程序更新过，同样的数据包可能有不同的结果")
 
 
-def _same_rules(store: PinnedStore, used: Sequence[tuple[str, str, str, str]]) -> None:
-    """Refuse rule packs of which a file was changed in place: their version and manifest do not tell."""
+def _same_rules(used: Sequence[tuple[str, str, str, str]]) -> None:
+    """Refuse other national rules than the earlier run had: they come with the program."""
     national = national_pack()
-    for kind, pack_id, version, digest in used:
-        if kind != "rules":
-            continue
-        shipped = (pack_id, version) == (national.id, national.manifest.version)
-        pack = store.get(pack_id, version) if not shipped or store.versions(pack_id) else national
-        if scan_pack(pack, {})[0].sha256 != digest:
-            raise PackError(f"规则包 {pack_id} {version} 的内容与原批次所用的不同")
+    for kind, pack_id, _, digest in used:
+        if (kind, pack_id) == ("rules", national.id) and content_digest(national) != digest:
+            raise PackError("全国规则与原批次所用的不同")
 
 
 _lock = Lock()
@@ -253,7 +269,9 @@ def base_run(database: Database, run_or_month: str) -> RunView:
         else:
             found = last_done(connection, run_or_month)
             if found is None:
-                raise BatchError(f"{run_or_month[:20]} 没有已完成的批次；请写批次编号或月份，见 qingdan batch list")
+                raise BatchError(
+                    f"{run_or_month[:20]} 没有已完成的批次；请写批次编号或月份，见 qingdan batch list"
+                )
             run = run_of(connection, found)
     if run.state != "done":
         raise BatchError(f"批次 {run.id} 没有完成，不能重新质控；请先用 qingdan batch resume {run.id} 完成")
@@ -318,6 +336,8 @@ def run_revalidation(
 
     Raises PackError (BatchError, StoreError) with the reason, which the run keeps too.
     """
+    if read_run(database, run_id).kind != "revalidation":
+        raise BatchError(f"批次 {run_id} 不是重新质控，请用 qingdan batch resume 继续")
     claim = Claim(database, run_id)
     run = claim.take()
     try:
@@ -335,8 +355,7 @@ def run_revalidation(
 
 def recheck_job(database: Database, settings: Settings, run: RunView) -> RecheckJob:
     """What the workers of a revalidation need to know. Raises PackError."""
-    if run.kind != "revalidation" or run.base_run is None:
-        raise BatchError(f"批次 {run.id} 不是重新质控，请用 qingdan batch resume 继续")
+    assert run.base_run is not None  # noqa: S101 -- a revalidation is begun with one
     with database.read() as connection:
         base = run_of(connection, run.base_run)
         used = connection.execute(
@@ -381,11 +400,9 @@ class _Revalidation(Driver):
         """Do what is left of the run."""
         desk = recheck_desk(self.recheck_job)
         with self.database.read() as connection:
-            last = connection.execute(
-                select(func.max(RESULT.c.number)).where(RESULT.c.run_id == self.base_run)
-            ).scalar()
+            last = _last_number(connection, self.base_run)
         size = self.run.part_size
-        for number in range(-(-(last or 0) // size)):
+        for number in range(-(-last // size)):
             if number in self.stored:
                 continue
             with self.database.read() as connection:
@@ -450,7 +467,15 @@ class _Revalidation(Driver):
         rules = {code for scope in desk.changes.scopes() for code in (*scope.run, *scope.gone)}
         if rules:
             text += f"；涉及规则 {len(rules)} 条"
-        self.claim.note(text)
+        with self.database.begin() as connection:
+            connection.execute(update(RUN).where(RUN.c.id == self.run.id).values(message=text))
+
+
+def _last_number(connection: Connection, run_id: int) -> int:
+    """The place of the last item of a run, list or not."""
+    lists = connection.execute(select(func.max(RESULT.c.number)).where(RESULT.c.run_id == run_id)).scalar()
+    others = connection.execute(select(func.max(REJECT.c.position)).where(REJECT.c.run_id == run_id)).scalar()
+    return max(lists or 0, others or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -471,11 +496,13 @@ class _Triage:
 
 def _triaged(connection: Connection, desk: RecheckDesk, base: int, first: int, last: int) -> _Triage:
     rows = connection.execute(
-        select(RESULT.c.number, RESULT.c.list_key, RESULT.c.version, RESULT.c.list_id, LIST_VERSION.c.discharged)
+        select(
+            RESULT.c.number, RESULT.c.list_key, RESULT.c.version, RESULT.c.list_id, LIST_VERSION.c.discharged
+        )
         .join_from(
             RESULT,
             LIST_VERSION,
-            and_(LIST_VERSION.c.list_key == RESULT.c.list_key, LIST_VERSION.c.version == RESULT.c.version),
+            _SAME_VERSION,
         )
         .where(RESULT.c.run_id == base, RESULT.c.number.between(first, last))
         .order_by(RESULT.c.number)
@@ -510,10 +537,11 @@ def _stored_lists(connection: Connection, base: int, triage: _Triage) -> tuple[S
     if not triage.asked:
         return ()
     keys = {key: version for number, key, version in triage.versions if number in triage.asked}
-    texts: dict[str, Row[Any]] = {}
+    texts: dict[str, Any] = {}
     for row in connection.execute(
-        select(LIST_VERSION.c.list_key, LIST_VERSION.c.version, LIST_VERSION.c.payload, LIST_VERSION.c.identity)
-        .where(LIST_VERSION.c.list_key.in_(sorted(keys)))
+        select(
+            LIST_VERSION.c.list_key, LIST_VERSION.c.version, LIST_VERSION.c.payload, LIST_VERSION.c.identity
+        ).where(LIST_VERSION.c.list_key.in_(sorted(keys)))
     ):
         if keys[row.list_key] == row.version:
             texts[row.list_key] = row
@@ -526,7 +554,12 @@ def _stored_lists(connection: Connection, base: int, triage: _Triage) -> tuple[S
     ):
         findings[row.number].append(finding_of(row))
     rows = connection.execute(
-        select(*(RESULT.c[name] for name in ("number", "list_key", "version", "list_id", "source", "line", "grouping")))
+        select(
+            *(
+                RESULT.c[name]
+                for name in ("number", "list_key", "version", "list_id", "source", "line", "grouping")
+            )
+        )
         .where(RESULT.c.run_id == base, RESULT.c.number.in_(sorted(triage.asked)))
         .order_by(RESULT.c.number)
     )
@@ -552,7 +585,7 @@ def _stored_lists(connection: Connection, base: int, triage: _Triage) -> tuple[S
     return tuple(lists)
 
 
-def finding_of(row: Row[Any]) -> Finding:
+def finding_of(row: Any) -> Finding:
     """A finding as it was before ``finding_row``."""
     return Finding(
         rule=row.rule,
@@ -593,3 +626,99 @@ def _copy_rejects(connection: Connection, base: int, run_id: int, triage: _Triag
         chosen = select(literal(run_id), *columns).where(*own)
         connection.execute(insert(REJECT).from_select(names, chosen, include_defaults=False))
     return count
+
+
+def differences(
+    database: Database, settings: Settings, run_id: int, executor: Executor, *, workers: int = 1
+) -> list[int]:
+    """The places of lists of which a finished run does not say what a check of the whole list says.
+
+    Every list is checked anew with all rules; empty when what was kept and what was computed again is
+    right. Raises PackError.
+    """
+    run = read_run(database, run_id)
+    job = Job(str(settings.home), run.read_options, Vault.open(settings, database))
+    with database.read() as connection:
+        last = _last_number(connection, run_id)
+    found: list[int] = []
+    waiting: deque[tuple[Future[bytes], int]] = deque()
+    for first in range(1, last + 1, run.part_size):
+        with database.read() as connection:
+            items = _incoming(connection, job.vault, run_id, first, first + run.part_size - 1)
+        waiting.append((executor.submit(check_part, job, Part(0, first, items)), first))
+        if len(waiting) > workers:
+            found += _compared(database, run_id, *waiting.popleft(), run.part_size)
+    for future, first in waiting:
+        found += _compared(database, run_id, future, first, run.part_size)
+    return found
+
+
+def _incoming(
+    connection: Connection, vault: Vault, run_id: int, first: int, last: int
+) -> tuple[Incoming, ...]:
+    """The lists of a run from place ``first`` to ``last`` as they came in; a place without a list stays empty."""
+    rows = connection.execute(
+        select(
+            RESULT.c.number,
+            RESULT.c.source,
+            RESULT.c.line,
+            LIST_VERSION.c.payload,
+            LIST_VERSION.c.identity,
+        )
+        .join_from(RESULT, LIST_VERSION, _SAME_VERSION)
+        .where(RESULT.c.run_id == run_id, RESULT.c.number.between(first, last))
+    )
+    lists = {
+        row.number: Incoming(row.source, row.line, vault.reveal(row.payload, row.identity)) for row in rows
+    }
+    return tuple(lists.get(number, _NO_LIST) for number in range(first, last + 1))
+
+
+def _compared(database: Database, run_id: int, future: Future[bytes], first: int, size: int) -> list[int]:
+    outcome = unpack_outcome(future.result())
+    with database.read() as connection:
+        own = RESULT.c.run_id == run_id, RESULT.c.number.between(first, first + size - 1)
+        results = {row.number: dict(row._mapping) for row in connection.execute(select(RESULT).where(*own))}
+        findings: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        for row in connection.execute(
+            select(FINDING)
+            .where(FINDING.c.run_id == run_id, FINDING.c.number.between(first, first + size - 1))
+            .where(FINDING.c.position <= ACROSS_POSITION)
+            .order_by(FINDING.c.number, FINDING.c.position)
+        ):
+            findings[row.number].append(dict(row._mapping))
+    wanted = {one.number: one for one in outcome.lists}
+    return [
+        number
+        for number in sorted(results.keys() | wanted.keys())
+        if number not in results
+        or number not in wanted
+        or not _says(run_id, wanted[number], results[number], findings.get(number, []))
+    ]
+
+
+def _says(
+    run_id: int, checked: CheckedList, result: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Whether the store has what the check says."""
+    version = {"run_id": run_id, "version": result["version"]}
+    row = {**msgspec.structs.asdict(checked), **version, "grouping": checked.group}
+    rows = [
+        finding_row(run_id, checked.number, position, finding)
+        for several, first in ((checked.findings, 0), (checked.across, ACROSS_POSITION))
+        for position, finding in enumerate(several, first)
+    ]
+    return _as_stored(RESULT, row) == result and [_as_stored(FINDING, one) for one in rows] == [
+        dict(one) for one in findings
+    ]
+
+
+def _as_stored(kind: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as it comes back from the store: texts cut and cleaned."""
+    return {
+        column.name: column.type.process_bind_param(value, _NO_DIALECT)
+        if isinstance(column.type, StoredText)
+        else value
+        for column in kind.c
+        for value in (row[column.name],)
+    }

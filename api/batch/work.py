@@ -16,7 +16,7 @@ import msgspec
 
 from api.intake.mapping import ColumnMapping
 from api.intake.source import Incoming
-from api.services.changes import program_ref
+from api.services.changes import content_digest, program_ref
 from api.services.check import MAX_REMEMBERED, Checker, Examined
 from api.services.dip import DipDesk, list_cost
 from api.services.month.cross_list import (
@@ -199,7 +199,7 @@ class Desk:
 
     def part(self, part: Part) -> PartOutcome:
         """Check every list of a part."""
-        self._packs = {program_ref(): None}
+        self.begin()
         reading = Reading()
         lists: list[CheckedList] = []
         rejects: list[Rejected] = []
@@ -223,8 +223,16 @@ class Desk:
                 )
                 reason = f"程序在检查这份清单时出错（{type(error).__name__}），请把这一行交给维护人员"
                 rejects.append(reject("", reason))
-        packs = tuple(sorted({*self._packs, *reading.packs}, key=lambda one: (one.id, one.version)))
-        return PartOutcome(part.number, input_digest(part.items), tuple(lists), tuple(rejects), packs)
+        digest = input_digest(part.items)
+        return PartOutcome(part.number, digest, tuple(lists), tuple(rejects), self.used(reading))
+
+    def begin(self) -> None:
+        """Forget the packs of the part before: what a part used follows from its lists alone."""
+        self._packs = {program_ref(): None}
+
+    def used(self, reading: Reading) -> tuple[PackRef, ...]:
+        """The packs that the lists since ``begin`` were judged by, and the program, by id."""
+        return tuple(sorted({*self._packs, *reading.packs}, key=lambda one: (one.id, one.version)))
 
     def _checked(self, item: Incoming, content: bytes, number: int, reading: Reading) -> CheckedList:
         received = decode(content)
@@ -401,9 +409,10 @@ def trial_packs(options: Options) -> list[Pack]:
 
 def packs_in_use(store: PackStore) -> tuple[tuple[str, str, str], ...]:
     """Id, version and digest of every pack that is in use, by id. Raises PackError."""
-    kinds = sorted({pack.kind for pack in store.all()})
+    # Rule packs on trial stand beside what is installed.
+    kinds = sorted({"rules", *(pack.kind for pack in store.all())})
     found = [pack for kind in kinds for pack in store.active(kind)]
-    return tuple(sorted((pack.id, pack.manifest.version, pack.sha256) for pack in found))
+    return tuple(sorted((pack.id, pack.manifest.version, content_digest(pack)) for pack in found))
 
 
 def _same_packs(then: tuple[tuple[str, str, str], ...], now: tuple[tuple[str, str, str], ...]) -> None:

@@ -25,7 +25,7 @@ from models.wire import Received
 from qc_rules.acceptance import UNUSED_RULE, Acceptance, Acceptances
 from qc_rules.code_index import PLACED, CodeIndex, Combination
 from qc_rules.dependencies import RuleMark, marks_of, settings_of_facts
-from qc_rules.packs import LoadedRule
+from qc_rules.packs import LoadedRule, scan_pack
 from qc_rules.ruleset import RuleSet
 
 PROGRAM = "program"
@@ -60,10 +60,15 @@ def program_ref() -> PackRef:
     return PackRef(PROGRAM, "qingdan", shown[:12], "清单", "", shown)
 
 
+def content_digest(pack: Pack) -> str:
+    """SHA-256 of all that a pack holds: its manifest has the digests of its tables, of rules it has none."""
+    return scan_pack(pack, {})[0].sha256 if pack.kind == "rules" else pack.sha256
+
+
 class PinnedStore(PackStore):
     """The packs of an installation with exactly the given ones in use, whatever is in use now.
 
-    ``pins`` are (id, version, digest of the manifest). Raises PackError when one is gone or was changed.
+    ``pins`` are (id, version, digest of the content). Raises PackError when one is gone or was changed.
     """
 
     def __init__(
@@ -74,7 +79,7 @@ class PinnedStore(PackStore):
         found, lacking = {}, []
         for pack_id, version, digest in pins:
             pack = own.get(pack_id) or self._packs.get((pack_id, version))
-            if pack is None or pack.sha256 != digest or pack.manifest.version != version:
+            if pack is None or pack.manifest.version != version or content_digest(pack) != digest:
                 lacking.append(f"{pack_id} {version}")
             else:
                 found[pack_id, version] = pack

@@ -140,7 +140,7 @@ def test_a_rule_file_changed_in_place_is_noticed(site: Site, base: RunView, tmp_
     changed = RULE.replace('">", 5', '">", 500')
     (folder / "hos" / "HOS-001.yaml").write_text(changed, encoding="utf-8")
     after = again(site, run, rules_packs=[str(folder)])
-    assert "hospital-own 1 的内容与原批次所用的不同" in after.message
+    assert "已不在或内容有变：hospital-own 1" in after.message
     assert found(site, after.id, "HOS-001") == 0
     proved(site, after)
 
