@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse, Response
 
 from api.problems import Problem, ProblemError
 from api.reading import ZIP_MAGIC
+from api.services.month.report.page import STYLE as REPORT_STYLE
 from api.services.rules import rule_entries
 from api.state import Service, ServiceDep
 from grouper.compare import TooManyCodesError
@@ -37,7 +38,7 @@ from web.upload import MULTIPART_TYPE, file_of
 
 FOLDER = Path(__file__).resolve().parent
 STATIC = FOLDER / "static"
-PAGES = (("/", "检查清单"), ("/rules", "规则目录"))
+PAGES = (("/", "检查清单"), ("/worklist", "工作清单"), ("/reports", "月报"), ("/rules", "规则目录"))
 """The pages of the bar at the top: address and name."""
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 """Of the static files, stated here since what the system guesses differs from machine to machine."""
@@ -53,7 +54,8 @@ router = APIRouter(include_in_schema=False)
 
 @cache
 def _static_files() -> Mapping[str, bytes]:
-    return {path.name: path.read_bytes() for path in STATIC.iterdir() if path.suffix in MEDIA_TYPES}
+    files = (*STATIC.iterdir(), REPORT_STYLE)
+    return {path.name: path.read_bytes() for path in files if path.suffix in MEDIA_TYPES}
 
 
 @cache

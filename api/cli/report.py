@@ -105,11 +105,12 @@ def show(
         _folder(out)
     how = f"命令 report show，写入 {out.name}" if out else "命令 report show"
     with open_database(home) as (_, database):
-        content, line = read_sealed(database, name, who=who(by), how=how)
+        found = read_sealed(database, name, who=who(by), how=how)
+    line = found.line
     if out:
-        _write(content, line.seal, out, f"report-{line.month}-{line.number}")
+        _write(found.content, line.seal, out, f"report-{line.month}-{line.number}", found.body)
     typer.echo(_sealed_text(line))
-    _headline(content)
+    _headline(found.content)
 
 
 @report_app.command("list")
@@ -191,8 +192,8 @@ def worklist(  # noqa: PLR0917 -- the command line gives them by name
     typer.echo(f"{written} 行写入 {plain(str(out))}")
 
 
-def _write(content: ReportContent, seal: Seal | None, folder: Path, stem: str) -> None:
-    """The three files of a report."""
+def _write(content: ReportContent, seal: Seal | None, folder: Path, stem: str, body: bytes = b"") -> None:
+    """The three files of a report. ``body``: the bytes that were sealed."""
     from api.services.month.report.content import canonical  # noqa: PLC0415 -- heavy
     from api.services.month.report.page import standalone  # noqa: PLC0415
     from api.services.month.report.workbook import write_report  # noqa: PLC0415
@@ -205,8 +206,8 @@ def _write(content: ReportContent, seal: Seal | None, folder: Path, stem: str) -
         with replacing(book) as part:
             write_report(part, content, seal)
         with replacing(data) as part:
-            # Exactly these bytes are what was sealed: their SHA-256 is that of the seal.
-            part.write_bytes(canonical(content))
+            # The SHA-256 of a sealed report's file is that of the seal.
+            part.write_bytes(body or canonical(content))
     typer.echo(f"已写入 {plain('、'.join(str(one) for one in files))}")
 
 

@@ -86,10 +86,13 @@ def get_report(
     """每次读取都记入审计。读者取自反向代理的请求头 `X-Remote-User`。"""
     how = f"接口 {kind}"
     try:
-        content, line = read_sealed(service.database(), name, who=reader_of(request), how=how)
+        found = read_sealed(service.database(), name, who=reader_of(request), how=how)
     except NotSealedError as error:
         raise ProblemError("not-found", str(error)) from error
-    return report_file(content, line.seal, kind, f"report-{line.month}-{line.number}")
+    if kind == "json":
+        return Response(found.body, media_type=JSON)
+    line = found.line
+    return report_file(found.content, line.seal, kind, f"report-{line.month}-{line.number}")
 
 
 @router.get(

@@ -295,7 +295,8 @@ class ReportContent(msgspec.Struct, frozen=True):
 
 def canonical(content: ReportContent) -> bytes:
     """The one JSON of a content: UTF-8, keys sorted, no spaces. The same content gives the same bytes."""
-    return msgspec.json.encode(content, order="sorted")
+    # Once around, so that a whole number in a field of fractions is written as it will be read.
+    return msgspec.json.encode(read_content(msgspec.json.encode(content)), order="sorted")
 
 
 def digest_of(content: bytes) -> str:

@@ -65,6 +65,15 @@ class SealedLine:
 
 
 @dataclass(frozen=True)
+class SealedReport:
+    """A sealed report. ``body``: the bytes that were sealed, whose SHA-256 is that of the seal."""
+
+    line: SealedLine
+    content: ReportContent
+    body: bytes
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What a check of one sealed report came to: no ``faults`` (Chinese), or what does not fit."""
 
@@ -188,7 +197,7 @@ def _packs(content: ReportContent) -> str:
     return msgspec.json.encode(content.packs).decode()
 
 
-def read_sealed(database: Database, name: str, *, who: str, how: str) -> tuple[ReportContent, SealedLine]:
+def read_sealed(database: Database, name: str, *, who: str, how: str) -> SealedReport:
     """A sealed report by number, or the one in force of a month; that it was read is in the audit log.
 
     ``how``: page, API, command or which file was written. Raises ReportError when there is none, or when it
@@ -204,7 +213,7 @@ def read_sealed(database: Database, name: str, *, who: str, how: str) -> tuple[R
             "并查看审计记录"
         )
     try:
-        return read_content(body), line
+        return SealedReport(line, read_content(body), body)
     except msgspec.MsgspecError as error:
         raise ReportError(
             f"第 {line.number} 号封存月报是另一版本的程序封存的，本程序不能显示；内容没有变，可用当时的程序打开"
