@@ -67,6 +67,11 @@ def _plain(root: Any) -> Any:
                 child.attrib.clear()
             else:
                 parent.remove(child)
+    for node in root.iter():
+        # Its short names would meet those of the page.
+        names = [f"c-{name}" for name in (node.get("class") or "").split()]
+        if names:
+            node.set("class", " ".join(names))
     root.attrib.pop("id", None)
     return root
 
@@ -128,6 +133,7 @@ def _bars(
             int(AROUND + LINE_HEIGHT * rows * len(labels)),
             width=width,
             show_legend=legend,
+            legend_at_bottom_columns=len(series),
             print_values=not stacked,
             print_values_position="top",
             # pygal reckons Chinese characters too narrow: what is lacking is margin.
