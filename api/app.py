@@ -15,6 +15,7 @@ from api.openapi import PROBLEM_ANSWER, document
 from api.prefix import RootPath
 from api.routes import (
     acceptances,
+    batch,
     check,
     codes,
     comparison,
@@ -62,11 +63,11 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.service = service
     problems.install(app)
-    app.add_middleware(BodyLimit, limit=settings.body_limit)
+    app.add_middleware(BodyLimit, limit=settings.body_limit, uploads={batch.ADDRESS: settings.upload_limit})
     app.add_middleware(AnswerHeaders)
     app.add_middleware(RootPath, prefix=settings.root_path)
     checking = (check, group, explanation, comparison, dip)
-    for part in (*checking, codes, suggestion, rules, acceptances, packs, reports, health):
+    for part in (*checking, codes, suggestion, rules, acceptances, packs, batch, reports, health):
         app.include_router(part.router)
 
     def openapi() -> dict[str, Any]:

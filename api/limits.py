@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,27 +24,29 @@ class BodyTooLargeError(ProblemError):
 def _too_large(limit: int) -> Problem:
     return problem(
         "payload-too-large",
-        f"报文超过上限 {limit} 字节；一次只送一份清单，成批清单请用 qingdan check",
+        f"报文超过上限 {limit} 字节；一次只送一份清单，成批清单请用批次",
     )
 
 
 class BodyLimit:
-    """ASGI middleware: at most ``limit`` bytes of body, counted as they arrive.
+    """ASGI middleware: at most ``limit`` bytes of body, counted as they arrive; of ``uploads`` more, by path.
 
     A Content-Length over the limit is refused at once; a wrong or missing one does not help, since
     the bytes that come are what counts.
     """
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, uploads: Mapping[str, int] | None = None) -> None:
         self.app = app
         self.limit = limit
+        self.uploads = uploads or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        refusal = self._refusal(headers)
+        limit = self.uploads.get(scope["path"].removeprefix(scope.get("root_path", "")), self.limit)
+        refusal = _refusal(headers, limit)
         refused, taken = refusal is not None, 0
 
         async def counted() -> Message:
@@ -51,9 +54,9 @@ class BodyLimit:
             message = await receive()
             if message["type"] == "http.request":
                 taken += len(message.get("body", b""))
-                if taken > self.limit:
+                if taken > limit:
                     refused = True
-                    raise BodyTooLargeError(self.limit)
+                    raise BodyTooLargeError(limit)
             return message
 
         async def drained(message: Message) -> None:
@@ -70,17 +73,18 @@ class BodyLimit:
         else:
             await self.app(scope, counted, drained)
 
-    def _refusal(self, headers: dict[bytes, bytes]) -> Problem | None:
-        length = headers.get(b"content-length", b"0")
-        if length.isdigit() and (len(length) > 18 or int(length) > self.limit):
-            return _too_large(self.limit)
-        encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-        if encoding not in (b"identity", b""):
-            shown = encoding[:20].decode("ascii", "replace")
-            return problem(
-                "unsupported-media-type", f"不接受压缩的报文（Content-Encoding: {shown}），请直接送 JSON"
-            )
-        return None
+
+def _refusal(headers: dict[bytes, bytes], limit: int) -> Problem | None:
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and (len(length) > 18 or int(length) > limit):
+        return _too_large(limit)
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if encoding not in (b"identity", b""):
+        shown = encoding[:20].decode("ascii", "replace")
+        return problem(
+            "unsupported-media-type", f"不接受压缩的报文（Content-Encoding: {shown}），请直接送 JSON"
+        )
+    return None
 
 
 async def _drain(receive: Receive) -> None:

@@ -10,8 +10,11 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.answers import JSON
+from api.batch.runs import RunSummary
 from api.example import EXAMPLE_CASE, EXAMPLE_LIST
+from api.intake.rejects import Reject
 from api.problems import MEDIA_TYPE, Problem, problem
+from api.routes.batch import RunDetail
 from api.routes.dip import EXAMPLE_BILLED_CASE, BilledCase
 from api.routes.group import GroupRequest
 from api.routes.health import Health
@@ -54,6 +57,7 @@ TAGS = [
     {"name": "DIP 与支付", "description": "DIP 分组、理由、分值，DRG 预计支付"},
     {"name": "编码", "description": "医保版编码的查找"},
     {"name": "规则", "description": "质控规则目录"},
+    {"name": "批次", "description": "上传一个月的清单，查询进度和结果"},
     {"name": "月报", "description": "封存的月报、月报草稿、工作清单"},
     {"name": "数据包", "description": "编码库、方案、权重表等数据"},
     {"name": "运行", "description": "运行状态"},
@@ -106,6 +110,12 @@ DESCRIPTIONS = {
     "Verdict": "核验一份封存月报的结果：faults 为空即相符",
     "WorkPage": "工作清单的一页：total 是符合筛选的问题数，lists 是涉及的清单数",
     "WorkRow": "一个问题和它所在的清单；number 是清单在批次中的序号，other 是跨清单问题的另一清单",
+    "RunSummary": "一个批次：state 为 queued 排队、running 进行、cancelling 正在取消、cancelled 已取消、failed 失败、done 完成",
+    "RunDetail": "一个批次和到目前为止的结果",
+    "Totals": "各结论的清单数、入组数、费用和预计支付（元）、各规则的问题数、所用的数据包",
+    "RuleTotal": "一条规则的问题数和涉及的清单数，已接受的不计",
+    "UsedPack": "批次所用的数据包",
+    "Reject": "没有成为清单的一行；line 为 0 是整个文件",
     "Health": "运行状态和各数据包的使用版本",
     "BilledCase": "一个病例，以及费用、医疗机构和险种",
     "DipResult": "DIP 分组结果。code 为空即未入组；layer 是所在的层次，tie 说明几个病种都符合时怎样取舍",
@@ -165,6 +175,9 @@ ANSWERS = (
     RuleEntry,
     KeptAcceptance,
     PackEntry,
+    RunSummary,
+    RunDetail,
+    Reject,
     SealedLine,
     Verdict,
     WorkPage,

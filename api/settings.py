@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     body_limit: Annotated[int, Field(ge=1024, le=64 * MIB)] = 2 * MIB
     line_limit: Annotated[int, Field(ge=1024, le=64 * MIB)] = 4 * MIB
     workbook_limit: Annotated[int, Field(ge=MIB, le=2048 * MIB)] = 256 * MIB
+    upload_limit: Annotated[int, Field(ge=MIB, le=64 * 1024 * MIB)] = 4096 * MIB
+    job_workers: Annotated[int, Field(ge=0, le=256)] = 0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     database_url: Annotated[SecretStr, AfterValidator(_is_database_url)] = SecretStr("")
     identity_key: Annotated[SecretStr, AfterValidator(_is_key)] = SecretStr("")
@@ -96,6 +98,8 @@ EXPECTED = {
     "body_limit": "1024 到 67108864 之间的字节数",
     "line_limit": "1024 到 67108864 之间的字节数",
     "workbook_limit": "1048576 到 2147483648 之间的字节数",
+    "upload_limit": "1048576 到 68719476736 之间的字节数",
+    "job_workers": "0 到 256 之间的进程数，0 为处理器数减一",
     "log_level": "debug、info、warning、error 之一",
     "database_url": "PostgreSQL 的地址，如 postgresql://用户:密码@主机:5432/qingdan（也可写在环境变量 DATABASE_URL）",
     "identity_key": "64 个十六进制字符，如 openssl rand -hex 32 的输出",

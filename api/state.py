@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from api.batch.jobs import QUEUE_FILE, Queue, Worker
 from api.problems import ProblemError
 from api.services.acceptance import AcceptanceError, AcceptanceStore
 from api.services.check import Checker
@@ -47,6 +48,8 @@ class Service:
     _comparison: ComparisonDesk | None = None
     _acceptances: StoredAcceptances | None = None
     _suggestion: SuggestionService | None = None
+    _queue: Queue | None = None
+    _worker: Worker | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _database: LazyDatabase = field(init=False)
 
@@ -63,6 +66,8 @@ class Service:
                 logger.error("数据包不能加载：%s", fault)
         else:
             self.faults = ()
+            if (self.settings.home / QUEUE_FILE).exists():
+                self.jobs()
 
     def require(self) -> Checker:
         """The checker. Raises ProblemError (503) while there is none."""
@@ -74,8 +79,19 @@ class Service:
         """The store, opened when first asked for. Raises StoreError."""
         return self._database()
 
+    def jobs(self) -> Queue:
+        """The queue of background runs; a worker empties it from the first time it is asked for."""
+        with self._lock:
+            if self._queue is None:
+                self._queue = Queue(self.settings)
+                self._worker = Worker(self.database, self.settings, self._queue)
+                self._worker.start()
+            return self._queue
+
     def close(self) -> None:
-        """Let go of the store."""
+        """End the background runs after the part at hand, and let go of the store."""
+        if self._worker is not None:
+            self._worker.stop()
         self._database.dispose()
 
     def acceptances(self) -> AcceptanceStore:

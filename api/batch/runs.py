@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, Table, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, Table, func, insert, select, update
 from sqlmodel import SQLModel
 
 from api.batch.work import Kind, Options
@@ -66,8 +66,7 @@ class NoRunError(BatchError):
 class RunView(msgspec.Struct, frozen=True):
     """A run as people see it. ``message`` (Chinese) says why it failed, or what to know of it.
 
-    ``rate``: lists a second since this start; ``seconds_left`` by the bytes that are still to be read; both
-    None while nothing can be said. ``finished_at`` − ``started_at`` counts the pauses between starts too.
+    ``finished_at`` − ``started_at`` counts the pauses between starts too.
     """
 
     id: int
@@ -258,6 +257,84 @@ class Claim:
             )
 
 
+def silent(database: Database, run_id: int) -> bool:
+    """Whether the driver that worked on a run is no more."""
+    with database.read() as connection:
+        row = connection.execute(select(RUN.c.worker, RUN.c.heartbeat_at).where(RUN.c.id == run_id)).one()
+    return _gone(row.worker, row.heartbeat_at)
+
+
+def requeue(database: Database, run_id: int) -> RunView:
+    """Let a run that was cancelled or has failed wait for a worker again. Raises BatchError."""
+    with database.begin() as connection:
+        run = run_of(connection, run_id)
+        if run.state == "done":
+            raise BatchError(f"批次 {run_id} 已经完成")
+        changed = connection.execute(
+            update(RUN)
+            .where(RUN.c.id == run_id, RUN.c.state.in_(ENDED))
+            .values(state="queued", message="", finished_at=None)
+        )
+        if changed.rowcount != 1:
+            raise BatchError(f"批次 {run_id} {STATE_NAMES[run.state]}，不需要继续")
+        return run_of(connection, run_id)
+
+
+class RunSummary(msgspec.Struct, frozen=True):
+    """A run for programs and pages. ``source`` is the name of the input, without its place on the server.
+
+    ``share``: part of the input that is stored, 0 to 1; ``rate``: lists a second since it began, None while
+    it does not run; ``seconds_left`` by that rate.
+    """
+
+    id: int
+    kind: Kind
+    month: str
+    state: State
+    source: str
+    lists: int
+    rejected: int
+    share: float
+    rate: float | None
+    seconds_left: int | None
+    base_run: int | None
+    created_at: datetime
+    created_by: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    message: str
+    input_digest: str
+
+
+def summary(run: RunView) -> RunSummary:
+    """A run as programs and pages see it."""
+    rate = left = None
+    if run.state == "running" and run.started_at and run.heartbeat_at and run.lists:
+        seconds = (run.heartbeat_at - run.started_at).total_seconds()
+        if seconds > 0:
+            rate = round(run.lists / seconds, 1)
+            left = round(seconds * (1 - run.share) / run.share) if run.share else None
+    return RunSummary(
+        id=run.id,
+        kind=run.kind,
+        month=run.month,
+        state=run.state,
+        source=Path(run.source).name,
+        lists=run.lists,
+        rejected=run.rejected,
+        share=round(run.share, 4),
+        rate=rate,
+        seconds_left=left,
+        base_run=run.base_run,
+        created_at=run.created_at,
+        created_by=run.created_by,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        message=run.message,
+        input_digest=run.input_digest,
+    )
+
+
 def cancel(database: Database, run_id: int) -> RunView:
     """Ask that a run stops after the part it is at. Raises BatchError when it has ended already."""
     with database.begin() as connection:
@@ -270,7 +347,7 @@ def cancel(database: Database, run_id: int) -> RunView:
         if run.state not in ENDED:
             connection.execute(
                 update(RUN)
-                .where(RUN.c.id == run_id, or_(RUN.c.state == "queued", and_(RUN.c.state.in_(ACTIVE))))
+                .where(RUN.c.id == run_id, RUN.c.state.in_(("queued", *ACTIVE)))
                 .values(state=state, **({} if alive else {"finished_at": now(), "worker": ""}))
             )
         return run_of(connection, run_id)

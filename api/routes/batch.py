@@ -1,0 +1,258 @@
+"""``/api/v1/batches``: a file of lists handed in, its run watched, cancelled, gone on with, its results read."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Path, Query, Request
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response, StreamingResponse
+
+from api.answers import API_PREFIX, Region, Scheme, answer, ok
+from api.batch.export import CHUNK, rejected_rows, result_lines
+from api.batch.jobs import Upload
+from api.batch.runs import (
+    MONTH,
+    BatchError,
+    NoRunError,
+    RunSummary,
+    read_run,
+    requeue,
+    runs,
+    summary,
+)
+from api.batch.start import begin, stop
+from api.batch.totals import Totals, totals_of
+from api.problems import FieldFault, ProblemError
+from api.reading import FileRefusedError
+from api.settings import Settings
+from api.state import Service, ServiceDep
+
+ADDRESS = f"{API_PREFIX}/batches"
+OCTETS = "application/octet-stream"
+WRITTEN = 1 << 20
+"""Bytes that are written at once."""
+BY_PAGE = "网页"
+MOST_REJECTS = 1000
+
+router = APIRouter(prefix=ADDRESS, tags=["批次"])
+
+RunId = Annotated[int, Path(ge=1, le=(1 << 31) - 1, description="批次编号")]
+MonthText = Annotated[
+    str, Query(pattern=r"^((19|20)\d{2}-(0[1-9]|1[0-2]))?$", description="结算月份", examples=["2026-10"])
+]
+FileName = Annotated[
+    str, Query(min_length=1, max_length=255, description="文件名，如 lists.ndjson；决定怎样读取")
+]
+By = Annotated[str, Query(max_length=80, description="操作人，记入审计")]
+
+
+class RunDetail(msgspec.Struct, frozen=True):
+    """A run with what it came to so far."""
+
+    run: RunSummary
+    totals: Totals
+
+
+@router.post(
+    "",
+    operation_id="begin_batch",
+    summary="上传清单，开始一个批次",
+    response_class=Response,
+    responses=ok("RunSummary", "排队的批次；用它的 id 查询进度"),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def begin_batch(  # noqa: PLR0917 -- FastAPI gives them by name
+    request: Request,
+    service: ServiceDep,
+    month: MonthText,
+    name: FileName,
+    by: By = BY_PAGE,
+    region: Region = "",
+    scheme: Scheme = "",
+) -> Response:
+    """报文就是文件本身：NDJSON、JSON、模板 .xlsx、CSV、Parquet 或它们的 zip。
+
+    清单在后台质控、分组并存入数据库，上传的文件用完即删。不接受服务器上的路径。
+    """
+    _check_type(request)
+    if not MONTH.fullmatch(month):
+        raise _invalid("month", "必须给出，如 2026-10")
+    service.require()
+    settings = _settings(service, region, scheme)
+    upload = await run_in_threadpool(_refusing, Upload, service.settings, name)
+    try:
+        await _receive(request, upload)
+        run_id = await run_in_threadpool(_begin, service, settings, upload, month, by)
+    except BaseException:
+        await asyncio.shield(run_in_threadpool(upload.discard))
+        raise
+    service.jobs().put(run_id)
+    return answer(summary(read_run(service.database(), run_id)))
+
+
+def _check_type(request: Request) -> None:
+    """Another site's form cannot send this type without the browser asking first."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != OCTETS:
+        raise ProblemError("unsupported-media-type", f"请求头 Content-Type 应为 {OCTETS}，报文是文件本身")
+
+
+def _settings(service: Service, region: str, scheme: str) -> Settings:
+    chosen = {name: value for name, value in (("region", region), ("scheme", scheme)) if value}
+    return service.settings.model_copy(update=chosen)
+
+
+async def _receive(request: Request, upload: Upload) -> None:
+    """Write the body as it comes; memory stays flat."""
+    held = bytearray()
+    try:
+        async for chunk in request.stream():
+            held += chunk
+            if len(held) >= WRITTEN:
+                await run_in_threadpool(_refusing, upload.write, bytes(held))
+                held.clear()
+    except ClientDisconnect:
+        raise ProblemError("bad-request", "上传中断，没有开始批次；请重新上传") from None
+    await run_in_threadpool(_refusing, upload.write, bytes(held))
+    await run_in_threadpool(_refusing, upload.close)
+
+
+def _refusing(call: Any, *arguments: Any) -> Any:
+    try:
+        return call(*arguments)
+    except BatchError as error:
+        raise ProblemError("not-ready", str(error)) from error
+
+
+def _begin(service: Service, settings: Settings, upload: Upload, month: str, by: str) -> int:
+    try:
+        return begin(service.database(), settings, upload.path, month=month, by=by or BY_PAGE)
+    except FileRefusedError as error:
+        # The message has the path on the server in front.
+        raise _invalid("body", str(error).replace(str(upload.path), upload.path.name)) from error
+
+
+def _invalid(place: str, reason: str) -> ProblemError:
+    return ProblemError("invalid-request", f"{place}：{reason}", [FieldFault(place, reason)])
+
+
+@router.get(
+    "",
+    operation_id="list_batches",
+    summary="批次",
+    response_class=Response,
+    responses=ok("RunSummary", "新的在前，最多 100 个", many=True),
+)
+async def list_batches(service: ServiceDep, month: MonthText = "") -> Response:
+    """最近的批次和它们的进度；`month` 只列一个月的。"""
+    found = await run_in_threadpool(runs, service.database(), month=month)
+    return answer([summary(one) for one in found])
+
+
+@router.get(
+    "/{run_id}",
+    operation_id="show_batch",
+    summary="一个批次",
+    response_class=Response,
+    responses=ok("RunDetail", "状态、进度、结论和问题的数目、所用的数据包"),
+)
+async def show_batch(service: ServiceDep, run_id: RunId) -> Response:
+    """`run.share` 是已存入的部分，`run.seconds_left` 是估计还要的秒数。"""
+    return answer(await run_in_threadpool(_found, _detail, service, run_id))
+
+
+def _detail(service: Service, run_id: int) -> RunDetail:
+    return RunDetail(summary(read_run(service.database(), run_id)), totals_of(service.database(), run_id))
+
+
+def _found(call: Any, *arguments: Any) -> Any:
+    try:
+        return call(*arguments)
+    except NoRunError as error:
+        raise ProblemError("not-found", str(error)) from error
+    except BatchError as error:
+        raise _invalid("run_id", str(error)) from error
+
+
+@router.post(
+    "/{run_id}/cancel",
+    operation_id="cancel_batch",
+    summary="取消批次",
+    response_class=Response,
+    responses=ok("RunSummary", "正在做的部分做完即停，已存的保留"),
+)
+async def cancel_batch(service: ServiceDep, run_id: RunId, by: By = BY_PAGE) -> Response:
+    """取消后可以用 `resume` 继续。已完成的批次不能取消。"""
+    return answer(summary(await run_in_threadpool(_found, stop, service.database(), run_id, by or BY_PAGE)))
+
+
+@router.post(
+    "/{run_id}/resume",
+    operation_id="resume_batch",
+    summary="继续批次",
+    response_class=Response,
+    responses=ok("RunSummary", "重新排队；做过的部分不重做"),
+)
+async def resume_batch(service: ServiceDep, run_id: RunId) -> Response:
+    """继续一个已取消或失败的批次。"""
+    service.require()
+    run = await run_in_threadpool(_found, requeue, service.database(), run_id)
+    service.jobs().put(run_id)
+    return answer(summary(run))
+
+
+@router.get(
+    "/{run_id}/results",
+    operation_id="batch_results",
+    summary="批次的结果",
+    response_class=Response,
+    responses={200: {"description": "NDJSON，一行一份清单", "content": {"application/x-ndjson": {}}}},
+)
+async def batch_results(service: ServiceDep, run_id: RunId) -> Response:
+    """每份清单一行：结论、得分、DRG、DIP、费用和问题。患者身份不在其中。"""
+    database = service.database()
+    await run_in_threadpool(_found, read_run, database, run_id)
+
+    def lines() -> Any:
+        encode = msgspec.json.Encoder().encode
+        with database.read() as connection:
+            held: list[bytes] = []
+            for line in result_lines(connection, run_id):
+                held.append(encode(line))
+                if len(held) == CHUNK // 10:
+                    yield b"\n".join(held) + b"\n"
+                    held = []
+            if held:
+                yield b"\n".join(held) + b"\n"
+
+    headers = {"content-disposition": f'attachment; filename="batch-{run_id}.ndjson"'}
+    return StreamingResponse(
+        iterate_in_threadpool(lines()), media_type="application/x-ndjson", headers=headers
+    )
+
+
+@router.get(
+    "/{run_id}/rejects",
+    operation_id="batch_rejects",
+    summary="未读取的行",
+    response_class=Response,
+    responses=ok("Reject", "文件、行号、列、原因；最多 1000 行，全部的用 qingdan batch rejects", many=True),
+)
+async def batch_rejects(service: ServiceDep, run_id: RunId) -> Response:
+    """输入中没有成为清单的行。"""
+
+    def found() -> list[Any]:
+        with service.database().read() as connection:
+            return list(islice(rejected_rows(connection, run_id), MOST_REJECTS))
+
+    return answer(await run_in_threadpool(_found, found))
