@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from models.settlement_list import RECORDS
 from models.wire import DecodeError
 
 MAGIC = b"PAR1"
-BATCH = 1_000
-"""Rows held at a time."""
+BATCH_CELLS = 500_000
+MIN_BATCH, MAX_BATCH = 100, 1_000
+"""Cells and rows held at a time. Slices are read one by one: streaming the file holds a whole row group, which
+is gigabytes for a wide table."""
 JSON_COLUMNS = ("list", "json", "payload", "content", "message", "清单")
 """Names of a column that holds one list in wire form."""
 
@@ -39,13 +41,13 @@ def has_nodes(names: list[str]) -> bool:
     return "setlinfo" in names
 
 
-def text_rows(path: Path) -> Iterator[tuple[str, ...]]:
-    """The cells of every row as text; empty for null. Raises DecodeError."""
+def text_rows(path: Path, names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The cells of ``names`` of every row as text; empty for null. Raises DecodeError."""
     schema = _schema(path)
-    nested = [name for name, kind in schema.items() if kind.is_nested()]
+    nested = [name for name in names if schema[name].is_nested()]
     if nested:
         raise DecodeError(f"列 {'、'.join(nested[:5])} 是嵌套的数据，不能当作表格的单元格；请展开后再导出")
-    columns = [pl.col(name).cast(pl.String, strict=False).fill_null("") for name in schema]
+    columns = [pl.col(name).cast(pl.String, strict=False).fill_null("") for name in names]
     for frame in _batches(pl.scan_parquet(path, glob=False).select(columns)):
         yield from frame.iter_rows()
 
@@ -90,7 +92,11 @@ def _schema(path: Path) -> pl.Schema:
 
 def _batches(lazy: pl.LazyFrame) -> Iterator[pl.DataFrame]:
     try:
-        yield from lazy.collect_batches(chunk_size=BATCH, maintain_order=True)
+        width = len(lazy.collect_schema())
+        size = max(MIN_BATCH, min(MAX_BATCH, BATCH_CELLS // max(1, width)))
+        rows = lazy.select(pl.len()).collect().item()
+        for start in range(0, rows, size):
+            yield lazy.slice(start, size).collect()
     except (PolarsError, PanicException) as error:
         raise DecodeError(_reason(error)) from error
 

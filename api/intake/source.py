@@ -377,9 +377,11 @@ def _parquet(path: Path, name: str, context: _Context) -> Source:
     if column and not context.plan_among(path, [names]):
         return _Parquet(path, name, size, None, column)
     found = context.plan_among(path, [names])
-    if found is None:
+    # Only the columns that are used are read.
+    narrow = found and context.plan_among(path, [found[1].used])
+    if not narrow:
         raise context.refusal(path)
-    return _Parquet(path, name, size, found[1])
+    return _Parquet(path, name, size, narrow[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +398,7 @@ class _Parquet:
         name, plan = self.name, self.plan
         try:
             if plan is not None:
-                for number, cells in enumerate(text_rows(self.path), start=1):
+                for number, cells in enumerate(text_rows(self.path, plan.names), start=1):
                     yield _incoming(name, Record(number, cells), plan)
             else:
                 rows = json_rows(self.path, self.column) if self.column else node_rows(self.path)

@@ -121,6 +121,11 @@ class Plan:
             name for place, name in enumerate(header.names) if place not in self._used and name.strip()
         )
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every column of the table, in order."""
+        return self._header.names
+
     def column_name(self, place: int | None) -> str:
         """The column at ``place`` as a message names it."""
         if place is None:
