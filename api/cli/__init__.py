@@ -23,6 +23,7 @@ from api.cli.intake import intake_app
 from api.cli.month import month, month_learn
 from api.cli.packs import packs_app
 from api.cli.report import report_app
+from api.cli.revalidate import compare_command, open_command, revalidate, save_command
 from api.cli.rules import rules_app
 from api.cli.serve import serve
 from api.cli.template import template
@@ -52,6 +53,10 @@ app.command()(template)
 app.command()(serve)
 app.command()(suggest)
 app.add_typer(intake_app)
+batch_app.command("revalidate")(revalidate)
+batch_app.command("compare")(compare_command)
+batch_app.command("open")(open_command)
+batch_app.command("save")(save_command)
 app.add_typer(batch_app)
 app.add_typer(dip_app)
 app.add_typer(report_app)

@@ -31,7 +31,7 @@ batch_app = typer.Typer(
     help="批次：把一个月的清单质控、分组并存入数据库，可取消、续跑、导出结果。",
     no_args_is_help=True,
 )
-RESULT_FORMATS = Literal["ndjson", "parquet"]
+RESULT_FORMATS = Literal["ndjson", "parquet", "4101", "4101A"]
 MOST_RULES = 20
 """Rules that the screen shows."""
 
@@ -306,15 +306,29 @@ def rejects(
 
 
 @batch_app.command("export")
-def export(
+def export(  # noqa: PLR0917 -- the command line gives them by name
     run_id: RunArgument,
     out: Annotated[Path, typer.Option("--out", dir_okay=False, help="写入这个文件。")],
-    form: Annotated[RESULT_FORMATS, typer.Option("--format", help="ndjson 或 parquet：每份清单一行结果。")],
+    form: Annotated[
+        RESULT_FORMATS,
+        typer.Option("--format", help="ndjson、parquet：每份清单一行结果；4101、4101A：可上传的报文。"),
+    ],
+    with_errors: Annotated[
+        bool, typer.Option("--with-errors", help="导出报文时，结论为“需修改”的也导出。")
+    ] = False,
+    by: ByOption = None,
     home: HomeOption = None,
 ) -> None:
-    """导出一个批次的结果；同一批次每次导出的内容相同。"""
+    """导出一个批次的结果；同一批次每次导出的内容相同。
+
+    4101、4101A 把最新版本的清单写成可上传的报文（含患者身份，记入审计），每行一份；没有导出的清单逐份说明
+    原因，退出码为 1。
+    """
     from api.batch.export import write_ndjson, write_parquet  # noqa: PLC0415
 
+    if form in ("4101", "4101A"):
+        _export_payloads(run_id, out, form, with_errors, by, home)
+        return
     with open_database(home) as (_, database), replacing(out) as part:
         if form == "parquet":
             count = write_parquet(database, run_id, part)
@@ -322,3 +336,34 @@ def export(
             with part.open("wb") as stream:
                 count = write_ndjson(database, run_id, stream)
     typer.echo(f"已写入 {out}：{count} 份")
+
+
+def _export_payloads(  # noqa: PLR0917 -- what the command has read
+    run_id: int,
+    out: Path,
+    form: Literal["4101", "4101A"],
+    with_errors: bool,
+    by: str | None,
+    home: Path | None,
+) -> None:
+    from api.batch.payloads import CLEAN, EVERY, export_payloads  # noqa: PLC0415
+    from api.store.vault import Vault  # noqa: PLC0415
+
+    with open_database(home) as (settings, database), replacing(out) as part:
+        part.chmod(0o600)
+        with part.open("wb") as stream:
+            done = export_payloads(
+                database,
+                Vault.open(settings, database),
+                run_id,
+                form,
+                stream,
+                who=who(by),
+                at=datetime.now().astimezone(),
+                verdicts=EVERY if with_errors else CLEAN,
+            )
+    for one in done.refused:
+        typer.echo(plain(f"第 {one.number} 份 {one.list_key}：{one.reason}"), err=True)
+    typer.echo(f"已写入 {out}：{done.written} 份报文，未导出 {len(done.refused)} 份")
+    if done.refused:
+        raise typer.Exit(1)

@@ -1,0 +1,470 @@
+"""What changed between two runs over the same lists: findings, verdicts, groups, weight and money."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from api.batch.runs import FINDING, PACK_USE, RESULT, run_of
+from api.services.month.workbook import Cell, Sheet, write_book
+from api.store.database import Database
+
+CHUNK = 500
+"""Lists that are in memory at once."""
+MAX_CHANGED = 10_000
+"""Changed lists that are named one by one; beyond these they are only counted."""
+MAX_FOUND = 20
+"""Findings that came or went, named for one list."""
+RESULT_NAMES = (
+    "list_key", "list_id", "version", "department", "verdict", "score", "drg", "weight", "expected", "cost",
+    "dip", "dip_score", "dip_amount",
+)  # fmt: skip
+
+
+class RuleMove(msgspec.Struct, frozen=True):
+    """What changed for one rule: findings that came, went, or count otherwise (severity, acceptance)."""
+
+    rule: str
+    title: str
+    appeared: int
+    vanished: int
+    reweighed: int
+    lists: int
+
+
+class DepartmentMove(msgspec.Struct, frozen=True):
+    """What changed for the lists of one department (code); expected payment in yuan."""
+
+    department: str
+    appeared: int
+    vanished: int
+    lists: int
+    regrouped: int
+    expected_change_yuan: float
+
+
+class GroupMove(msgspec.Struct, frozen=True):
+    """Lists that moved from one DRG to another; ``""`` where there was no scheme. Payment in yuan."""
+
+    before: str
+    after: str
+    lists: int
+    weight_change: float
+    expected_change_yuan: float
+
+
+class PackChange(msgspec.Struct, frozen=True):
+    """A pack of which the two runs used different versions or contents; "" where one did without."""
+
+    kind: str
+    id: str
+    before: str
+    after: str
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """The lists that both runs have, under one of them. ``cmi``: mean weight of the lists with one."""
+
+    findings: int
+    verdicts: dict[str, int]
+    grouped: int
+    weight: float
+    cmi: float | None
+    expected_yuan: float
+    dip_score: float
+    dip_amount_yuan: float
+
+
+class ChangedList(msgspec.Struct, frozen=True):
+    """One list that is judged otherwise. ``corrected``: the second run judged another version of it.
+
+    ``appeared`` and ``vanished``: rule and message of the findings. Payment in yuan.
+    """
+
+    list_key: str
+    list_id: str
+    department: str
+    corrected: bool
+    verdict_before: str
+    verdict_after: str
+    score_before: int
+    score_after: int
+    drg_before: str
+    drg_after: str
+    weight_before: float | None
+    weight_after: float | None
+    expected_before_yuan: float | None
+    expected_after_yuan: float | None
+    dip_before: str
+    dip_after: str
+    appeared: tuple[str, ...]
+    vanished: tuple[str, ...]
+
+
+class RunComparison(msgspec.Struct, frozen=True):
+    """Every difference from one run to another. ``only_before``, ``only_after``: lists one of them lacks."""
+
+    before: int
+    after: int
+    month: str
+    lists: int
+    only_before: int
+    only_after: int
+    corrected: int
+    changed: int
+    packs: tuple[PackChange, ...]
+    totals_before: Totals
+    totals_after: Totals
+    rules: tuple[RuleMove, ...]
+    departments: tuple[DepartmentMove, ...]
+    verdicts: dict[str, int]
+    groups: tuple[GroupMove, ...]
+    changed_lists: tuple[ChangedList, ...]
+
+
+@dataclass
+class _Sum:
+    findings: int = 0
+    verdicts: Counter[str] = field(default_factory=Counter)
+    grouped: int = 0
+    weight: float = 0.0
+    weighed: int = 0
+    expected: int = 0
+    dip_score: float = 0.0
+    dip_amount: int = 0
+
+    def add(self, row: Mapping[str, Any], findings: int) -> None:
+        self.findings += findings
+        self.verdicts[row["verdict"]] += 1
+        self.grouped += bool(row["drg"]) and row["weight"] is not None
+        if row["weight"] is not None:
+            self.weight += row["weight"]
+            self.weighed += 1
+        self.expected += row["expected"] or 0
+        self.dip_score += row["dip_score"] or 0.0
+        self.dip_amount += row["dip_amount"] or 0
+
+    def totals(self) -> Totals:
+        return Totals(
+            self.findings,
+            dict(sorted(self.verdicts.items())),
+            self.grouped,
+            round(self.weight, 4),
+            round(self.weight / self.weighed, 4) if self.weighed else None,
+            self.expected / 100,
+            round(self.dip_score, 4),
+            self.dip_amount / 100,
+        )
+
+
+@dataclass
+class _Rule:
+    title: str
+    appeared: int = 0
+    vanished: int = 0
+    reweighed: int = 0
+    lists: int = 0
+
+
+@dataclass
+class _Department:
+    appeared: int = 0
+    vanished: int = 0
+    lists: int = 0
+    regrouped: int = 0
+    expected: int = 0
+
+
+@dataclass
+class _Group:
+    lists: int = 0
+    weight: float = 0.0
+    expected: int = 0
+
+
+class _Comparison:
+    def __init__(self) -> None:
+        self.before, self.after = _Sum(), _Sum()
+        self.lists = self.corrected = self.changed = 0
+        self.rules: dict[str, _Rule] = {}
+        self.departments: dict[str, _Department] = defaultdict(_Department)
+        self.groups: dict[tuple[str, str], _Group] = defaultdict(_Group)
+        self.verdicts: Counter[str] = Counter()
+        self.changed_lists: list[ChangedList] = []
+
+    def add(
+        self, was: Mapping[str, Any], now: Mapping[str, Any], old: Sequence[Any], new: Sequence[Any]
+    ) -> None:
+        self.lists += 1
+        self.before.add(was, len(old))
+        self.after.add(now, len(new))
+        corrected = was["version"] != now["version"]
+        self.corrected += corrected
+        past, present = _by_place(old), _by_place(new)
+        appeared = [one for place, one in present.items() if place not in past]
+        vanished = [one for place, one in past.items() if place not in present]
+        reweighed = [
+            one for place, one in present.items() if place in past and _weight(one) != _weight(past[place])
+        ]
+        same = all(was[name] == now[name] for name in RESULT_NAMES if name not in ("version", "list_id"))
+        if same and not (appeared or vanished or reweighed or corrected):
+            return
+        self.changed += 1
+        for found, what in ((appeared, "appeared"), (vanished, "vanished"), (reweighed, "reweighed")):
+            for one in found:
+                rule = self.rules.setdefault(one.rule, _Rule(one.title))
+                setattr(rule, what, getattr(rule, what) + 1)
+        for code in {one.rule for one in (*appeared, *vanished, *reweighed)}:
+            self.rules[code].lists += 1
+        money = (now["expected"] or 0) - (was["expected"] or 0)
+        department = self.departments[now["department"]]
+        department.appeared += len(appeared)
+        department.vanished += len(vanished)
+        department.lists += 1
+        department.regrouped += was["drg"] != now["drg"]
+        department.expected += money
+        if was["drg"] != now["drg"]:
+            group = self.groups[was["drg"], now["drg"]]
+            group.lists += 1
+            group.weight += (now["weight"] or 0.0) - (was["weight"] or 0.0)
+            group.expected += money
+        if was["verdict"] != now["verdict"]:
+            self.verdicts[f"{was['verdict']} → {now['verdict']}"] += 1
+        if len(self.changed_lists) < MAX_CHANGED:
+            self.changed_lists.append(_changed(was, now, corrected, appeared, vanished))
+
+
+def _changed(
+    was: Mapping[str, Any],
+    now: Mapping[str, Any],
+    corrected: bool,
+    appeared: Iterable[Any],
+    vanished: Iterable[Any],
+) -> ChangedList:
+    return ChangedList(
+        now["list_key"],
+        now["list_id"],
+        now["department"],
+        corrected,
+        was["verdict"],
+        now["verdict"],
+        was["score"],
+        now["score"],
+        was["drg"],
+        now["drg"],
+        was["weight"],
+        now["weight"],
+        _yuan(was["expected"]),
+        _yuan(now["expected"]),
+        was["dip"],
+        now["dip"],
+        _texts(appeared),
+        _texts(vanished),
+    )
+
+
+def _yuan(fen: int | None) -> float | None:
+    return None if fen is None else fen / 100
+
+
+def _texts(findings: Iterable[Any]) -> tuple[str, ...]:
+    return tuple([f"{one.rule} {one.message}" for one in findings][:MAX_FOUND])
+
+
+def _weight(found: Any) -> tuple[str, bool]:
+    return found.severity, bool(found.accepted)
+
+
+def _by_place(findings: Iterable[Any]) -> dict[tuple[str, str, str, int], Any]:
+    """Findings by rule, place and value; the last number tells twins apart."""
+    seen: Counter[tuple[str, str, str]] = Counter()
+    found = {}
+    for one in findings:
+        place = one.rule, one.path, one.value
+        found[*place, seen[place]] = one
+        seen[place] += 1
+    return found
+
+
+def compare_runs(database: Database, before: int, after: int) -> RunComparison:
+    """What is otherwise in run ``after`` than in run ``before``, matched by the key of each list.
+
+    Either may be the earlier one. Memory: some 200 bytes a list. Raises NoRunError.
+    """
+    found = _Comparison()
+    with database.read() as connection:
+        month = run_of(connection, after).month
+        run_of(connection, before)
+        waiting: dict[str, deque[int]] = defaultdict(deque)
+        for number, key in _keys(connection, before):
+            waiting[key].append(number)
+        pairs: list[tuple[int, int]] = []
+        only_after = 0
+        for number, key in _keys(connection, after):
+            others = waiting.get(key)
+            if others:
+                pairs.append((others.popleft(), number))
+            else:
+                only_after += 1
+        for start in range(0, len(pairs), CHUNK):
+            chunk = pairs[start : start + CHUNK]
+            old = _rows(connection, before, [one for one, _ in chunk])
+            new = _rows(connection, after, [one for _, one in chunk])
+            for was, now in chunk:
+                found.add(old[was][0], new[now][0], old[was][1], new[now][1])
+        packs = _packs(connection, before, after)
+    rules = [
+        RuleMove(code, one.title, one.appeared, one.vanished, one.reweighed, one.lists)
+        for code, one in found.rules.items()
+    ]
+    return RunComparison(
+        before=before,
+        after=after,
+        month=month,
+        lists=found.lists,
+        only_before=sum(map(len, waiting.values())),
+        only_after=only_after,
+        corrected=found.corrected,
+        changed=found.changed,
+        packs=packs,
+        totals_before=found.before.totals(),
+        totals_after=found.after.totals(),
+        rules=tuple(sorted(rules, key=lambda one: (-one.lists, one.rule))),
+        departments=tuple(
+            DepartmentMove(code, one.appeared, one.vanished, one.lists, one.regrouped, one.expected / 100)
+            for code, one in sorted(found.departments.items(), key=lambda pair: (-pair[1].lists, pair[0]))
+        ),
+        verdicts=dict(found.verdicts.most_common()),
+        groups=tuple(
+            GroupMove(was, now, one.lists, round(one.weight, 4), one.expected / 100)
+            for (was, now), one in sorted(found.groups.items(), key=lambda pair: (-pair[1].lists, pair[0]))
+        ),
+        changed_lists=tuple(found.changed_lists),
+    )
+
+
+def _keys(connection: Connection, run_id: int) -> Iterator[tuple[int, str]]:
+    rows = connection.execution_options(yield_per=5000).execute(
+        select(RESULT.c.number, RESULT.c.list_key).where(RESULT.c.run_id == run_id).order_by(RESULT.c.number)
+    )
+    for row in rows:
+        yield row.number, row.list_key
+
+
+def _rows(
+    connection: Connection, run_id: int, numbers: Sequence[int]
+) -> dict[int, tuple[Mapping[str, Any], list[Any]]]:
+    columns = [RESULT.c.number, *(RESULT.c[name] for name in RESULT_NAMES)]
+    results = connection.execute(
+        select(*columns).where(RESULT.c.run_id == run_id, RESULT.c.number.in_(numbers))
+    )
+    found: dict[int, tuple[Mapping[str, Any], list[Any]]] = {
+        row.number: (dict(row._mapping), []) for row in results
+    }
+    names = ("number", "rule", "title", "severity", "path", "value", "message", "accepted")
+    for row in connection.execute(
+        select(*(FINDING.c[name] for name in names))
+        .where(FINDING.c.run_id == run_id, FINDING.c.number.in_(numbers))
+        .order_by(FINDING.c.number, FINDING.c.position)
+    ):
+        found[row.number][1].append(row)
+    return found
+
+
+def _packs(connection: Connection, before: int, after: int) -> tuple[PackChange, ...]:
+    used: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(lambda: [{}, {}])
+    for place, run_id in enumerate((before, after)):
+        for row in connection.execute(
+            select(PACK_USE.c.kind, PACK_USE.c.pack_id, PACK_USE.c.version, PACK_USE.c.digest).where(
+                PACK_USE.c.run_id == run_id
+            )
+        ):
+            used[row.kind, row.pack_id][place][row.version] = row.digest
+    return tuple(
+        PackChange(kind, pack_id, _versions(was, now), _versions(now, was))
+        for (kind, pack_id), (was, now) in sorted(used.items())
+        if was != now
+    )
+
+
+def _versions(own: Mapping[str, str], other: Mapping[str, str]) -> str:
+    """The versions of a pack; with the beginning of their content's digest where only that differs."""
+    return "、".join(
+        f"{version}（{digest[:8]}）" if version in other and other[version] != digest else version
+        for version, digest in sorted(own.items())
+    )
+
+
+_HEADINGS: Mapping[str, Sequence[tuple[str, str]]] = {
+    "规则": (
+        ("rule", "规则"), ("title", "名称"), ("appeared", "新出现"), ("vanished", "消失"),
+        ("reweighed", "轻重或接受改变"), ("lists", "清单数"),
+    ),
+    "科室": (
+        ("department", "科室代码"), ("appeared", "新出现"), ("vanished", "消失"), ("lists", "有变化的清单"),
+        ("regrouped", "换组"), ("expected_change_yuan", "预计支付变化（元）"),
+    ),
+    "换组": (
+        ("before", "原 DRG"), ("after", "现 DRG"), ("lists", "清单数"), ("weight_change", "权重变化"),
+        ("expected_change_yuan", "预计支付变化（元）"),
+    ),
+    "清单": (
+        ("list_key", "清单"), ("list_id", "就诊ID"), ("department", "科室代码"), ("corrected", "已更正"),
+        ("verdict_before", "原结论"), ("verdict_after", "现结论"), ("score_before", "原得分"),
+        ("score_after", "现得分"), ("drg_before", "原 DRG"), ("drg_after", "现 DRG"),
+        ("weight_before", "原权重"), ("weight_after", "现权重"), ("expected_before_yuan", "原预计支付（元）"),
+        ("expected_after_yuan", "现预计支付（元）"), ("dip_before", "原 DIP"), ("dip_after", "现 DIP"),
+        ("appeared", "新出现的问题"), ("vanished", "消失的问题"),
+    ),
+    "数据包": (("kind", "种类"), ("id", "编号"), ("before", "原版本"), ("after", "现版本")),
+}  # fmt: skip
+_TOTALS = (
+    ("findings", "问题数"), ("grouped", "有权重的清单"), ("weight", "总权重"), ("cmi", "CMI"),
+    ("expected_yuan", "DRG 预计支付（元）"), ("dip_score", "DIP 总分值"), ("dip_amount_yuan", "DIP 预计支付（元）"),
+)  # fmt: skip
+MAX_CELL = 32_000
+"""Characters that a cell of a workbook holds."""
+
+
+def summary_rows(found: RunComparison) -> list[tuple[str, Cell, Cell]]:
+    """Name, before, after of what the comparison comes to."""
+    rows: list[tuple[str, Cell, Cell]] = [
+        ("批次", found.before, found.after),
+        ("两批都有的清单", found.lists, found.lists),
+        ("只在这一批的清单", found.only_before, found.only_after),
+    ]
+    was, now = found.totals_before, found.totals_after
+    rows += [(label, getattr(was, name), getattr(now, name)) for name, label in _TOTALS]
+    for verdict in sorted({*was.verdicts, *now.verdicts}):
+        rows.append((f"结论 {verdict}", was.verdicts.get(verdict, 0), now.verdicts.get(verdict, 0)))
+    return rows
+
+
+def write_workbook(found: RunComparison, path: Path) -> None:
+    """The comparison as an xlsx with filters; a text is never a formula."""
+    write_book(path, _sheets(found), filters=True)
+
+
+def _sheets(found: RunComparison) -> Iterator[Sheet]:
+    counts = [("有变化的清单", None, found.changed), ("其中已更正的清单", None, found.corrected)]
+    moves = [(f"结论 {name}", None, count) for name, count in found.verdicts.items()]
+    yield "汇总", ("项目", "原来", "现在"), [*summary_rows(found), *counts, *moves]
+    several = (found.rules, found.departments, found.groups, found.changed_lists, found.packs)
+    for (title, columns), rows in zip(_HEADINGS.items(), several, strict=True):
+        headings = tuple(heading for _, heading in columns)
+        yield title, headings, [tuple(_cell(getattr(row, name)) for name, _ in columns) for row in rows]
+
+
+def _cell(value: object) -> Cell:
+    if isinstance(value, bool):
+        return "是" if value else ""
+    if value is None or isinstance(value, int | float | str):
+        return value
+    assert isinstance(value, tuple)  # noqa: S101 -- the texts of findings
+    return "\n".join(value)[:MAX_CELL]

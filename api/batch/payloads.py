@@ -1,0 +1,137 @@
+"""Writes the newest versions of a run's lists as payloads of 4101 or 4101A, ready to be uploaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import BinaryIO
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from api.batch.runs import RESULT, run_of
+from api.store import audit
+from api.store.database import Database
+from api.store.lists import latest, reveal_many
+from api.store.vault import Vault
+from models.report import Verdict
+from models.settlement_list import Interface
+from models.wire import DecodeError, decode, encode
+
+CHUNK = 500
+"""Lists that are in memory at once."""
+CLEAN: tuple[Verdict, ...] = ("可上传", "需复核")
+"""Verdicts of lists without an error."""
+EVERY: tuple[Verdict, ...] = (*CLEAN, "需修改")
+_encode = msgspec.json.Encoder().encode
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A list that was not written, and why (Chinese)."""
+
+    number: int
+    list_key: str
+    list_id: str
+    reason: str
+
+
+class Exported(msgspec.Struct, frozen=True):
+    """How many payloads were written, and which lists were not."""
+
+    written: int
+    refused: tuple[Refused, ...]
+
+
+def export_payloads(
+    database: Database,
+    vault: Vault,
+    run_id: int,
+    interface: Interface,
+    stream: BinaryIO,
+    *,
+    who: str,
+    at: datetime,
+    verdicts: tuple[Verdict, ...] = CLEAN,
+) -> Exported:
+    """One payload a line, ``{"infno": …, "input": …}``, in the order of the run, with the true identity.
+
+    Left out and named: a list with another verdict than ``verdicts``, one corrected after the run judged
+    it, one that stands there twice, and one of which this interface needs more than its own has. What is
+    no part of the interface (charge lines, evidence) is not written. The export is in the audit log.
+    Raises StoreError.
+    """
+    written = 0
+    refused: list[Refused] = []
+    with database.begin() as connection:
+        run_of(connection, run_id)
+        audit.record(connection, who, "export-payloads", f"run {run_id}", interface, at)
+    with database.read() as connection:
+        seen: set[str] = set()
+        for rows in _chunks(connection, run_id):
+            newest = latest(connection, [row.list_key for row in rows])
+            taken = []
+            for row in rows:
+                reason = ""
+                if row.list_key in seen:
+                    reason = "这份清单在批次中重复出现，只导出一次"
+                elif newest[row.list_key] != row.version:
+                    reason = (
+                        f"批次质控的是第 {row.version} 版，后来更正为第 {newest[row.list_key]} 版；"
+                        "请先用 qingdan batch revalidate 重新质控"
+                    )
+                elif row.verdict not in verdicts:
+                    reason = f"结论是“{row.verdict}”（错误 {row.errors} 处）；请更正后重新质控"
+                if reason:
+                    refused.append(Refused(row.number, row.list_key, row.list_id, reason))
+                else:
+                    taken.append(row)
+                seen.add(row.list_key)
+            contents = reveal_many(connection, vault, [(row.list_key, row.version) for row in taken])
+            for row in taken:
+                line = payload_of(contents[row.list_key, row.version], interface)
+                if isinstance(line, str):
+                    refused.append(Refused(row.number, row.list_key, row.list_id, line))
+                else:
+                    stream.write(line + b"\n")
+                    written += 1
+    return Exported(written, tuple(refused))
+
+
+def _chunks(connection: Connection, run_id: int) -> Iterator[list[RowOfResult]]:
+    after = 0
+    names = ("number", "list_key", "version", "list_id", "verdict", "errors")
+    while True:
+        rows = connection.execute(
+            select(*(RESULT.c[name] for name in names))
+            .where(RESULT.c.run_id == run_id, RESULT.c.number > after)
+            .order_by(RESULT.c.number)
+            .limit(CHUNK)
+        ).all()
+        if not rows:
+            return
+        yield [RowOfResult(*row) for row in rows]
+        after = rows[-1].number
+
+
+class RowOfResult(msgspec.Struct, frozen=True):
+    """What decides whether a list is exported."""
+
+    number: int
+    list_key: str
+    version: int
+    list_id: str
+    verdict: str
+    errors: int
+
+
+def payload_of(content: bytes, interface: Interface) -> bytes | str:
+    """The payload of one list, or why there is none (Chinese)."""
+    try:
+        received = decode(content)
+    except DecodeError as error:
+        return str(error)
+    if interface == "4101" and received.interface == "4101A":
+        return "清单按 4101A 采集，缺少 4101 的字段，不能转换；请用 --format 4101A 导出"
+    if any(not defect.usable for defect in received.defects):
+        return f"“{received.defects[0].label}”的值不能读取，不能上传；请更正"
+    return _encode({"infno": interface, "input": encode(received, interface)})

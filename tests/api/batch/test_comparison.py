@@ -1,0 +1,224 @@
+"""What changed between two runs, lists corrected and judged again, payloads ready to be uploaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from python_calamine import CalamineWorkbook
+from sqlalchemy import select
+
+from api.batch.comparison import RunComparison, compare_runs, write_workbook
+from api.batch.correction import correct, open_list
+from api.batch.executors import InProcess
+from api.batch.payloads import EVERY, export_payloads
+from api.batch.revalidate import begin_revalidation, run_revalidation
+from api.batch.runs import RESULT, BatchError, NoRunError, RunView
+from api.cli import run as qingdan
+from api.services.check import Checker
+from api.store.audit import entries
+from api.store.database import StoreError
+from models.wire import decode
+from tests.api.batch.conftest import Body, Site, bodies
+
+LISTS = 24
+AT = datetime(2026, 11, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def base(site: Site, lists_file: Callable[..., Path]) -> RunView:
+    """Lists of which some lack the patient's name and one has a formula for a doctor."""
+    made: list[Body] = bodies(LISTS)
+    for number, one in enumerate(made):
+        stay: Any = one["setlinfo"]
+        if number % 6 == 0:
+            stay["psn_name"] = ""
+    made[1]["setlinfo"]["dscg_caty"] = "=1+1"
+    return site.run(lists_file(made))
+
+
+def again(site: Site, base: RunView, **given: Any) -> RunView:
+    run_id = begin_revalidation(site.database, site.settings, base, by="质控科", **given)
+    return run_revalidation(site.database, site.settings, run_id, InProcess())
+
+
+def mirrored(found: RunComparison) -> tuple[Any, ...]:
+    return (
+        {(one.rule, one.vanished, one.appeared, one.lists) for one in found.rules},
+        {
+            (one.after, one.before, one.lists, -one.weight_change, -one.expected_change_yuan)
+            for one in found.groups
+        },
+        found.totals_after,
+        found.totals_before,
+        found.changed,
+    )
+
+
+def plain(found: RunComparison) -> tuple[Any, ...]:
+    return (
+        {(one.rule, one.appeared, one.vanished, one.lists) for one in found.rules},
+        {
+            (one.before, one.after, one.lists, one.weight_change, one.expected_change_yuan)
+            for one in found.groups
+        },
+        found.totals_before,
+        found.totals_after,
+        found.changed,
+    )
+
+
+def test_groups_that_moved_are_counted_in_both_directions(site: Site, base: RunView, tmp_path: Path) -> None:
+    run = again(site, base, scheme="chs-drg-1.1")
+    found = compare_runs(site.database, base.id, run.id)
+    assert (found.lists, found.only_before, found.only_after, found.corrected) == (LISTS, 0, 0, 0)
+    with site.database.read() as connection:
+        chosen = select(RESULT.c.number, RESULT.c.drg)
+        rows = [
+            {row.number: row.drg for row in connection.execute(chosen.where(RESULT.c.run_id == one))}
+            for one in (base.id, run.id)
+        ]
+    moved = sum(rows[0][number] != rows[1][number] for number in rows[0])
+    assert moved == sum(one.lists for one in found.groups) > 0
+    assert plain(compare_runs(site.database, run.id, base.id)) == mirrored(found)
+    path = tmp_path / "changes.xlsx"
+    write_workbook(found, path)
+    book = CalamineWorkbook.from_path(path)
+    assert book.sheet_names == ["汇总", "规则", "科室", "换组", "清单", "数据包"]
+    assert len(book.get_sheet_by_name("换组").to_python()) == 1 + len(found.groups)
+    assert any("drg-scheme" in row for row in book.get_sheet_by_name("数据包").to_python())
+
+
+def test_the_same_run_twice_has_no_change(site: Site, base: RunView) -> None:
+    found = compare_runs(site.database, base.id, again(site, base).id)
+    assert (found.changed, found.rules, found.groups, found.changed_lists, found.packs) == (0, (), (), (), ())
+    assert found.totals_before == found.totals_after
+    with pytest.raises(NoRunError):
+        compare_runs(site.database, base.id, 99)
+
+
+def test_a_list_is_opened_corrected_and_judged(site: Site, base: RunView) -> None:
+    checker = Checker.open(site.settings.store(), "99")
+    vault = site.job(base.read_options).vault
+    opened = open_list(site.database, base.id, "#1")
+    assert opened.version == opened.judged == 1
+    assert any("姓名" in one.field for one in opened.findings)
+    true = bodies(1)[0]["setlinfo"]
+    assert true["certno"].encode() not in opened.payload
+    body = msgspec.json.decode(opened.payload)
+    body["setlinfo"]["psn_name"] = "王小明"
+    kept = correct(
+        site.database,
+        vault,
+        checker,
+        opened.list_key,
+        msgspec.json.encode(body),
+        base=1,
+        who="编码员",
+        at=AT,
+        why="补姓名",
+    )
+    assert (kept.version, kept.new) == (2, True)
+    assert not any("姓名" in one.field for one in kept.report.findings)
+    with pytest.raises(StoreError, match="第 2 版"):
+        correct(site.database, vault, checker, opened.list_key, b"{}", base=1, who="编码员", at=AT)
+    with pytest.raises(BatchError, match="更正人"):
+        correct(site.database, vault, checker, opened.list_key, b"{}", base=2, who=" ", at=AT)
+    run = again(site, base)
+    found = compare_runs(site.database, base.id, run.id)
+    assert found.corrected == found.changed == 1
+    assert found.changed_lists[0].corrected
+    assert open_list(site.database, run.id, opened.list_id).judged == 2
+    for name in ("#999", "#x", "nobody", ""):
+        with pytest.raises(BatchError, match="没有清单"):
+            open_list(site.database, run.id, name)
+    with site.database.read() as connection:
+        assert [one.action for one in entries(connection)].count("correct") == 1
+
+
+def test_payloads_hold_the_true_identity_and_name_what_is_left_out(
+    site: Site, base: RunView, tmp_path: Path
+) -> None:
+    vault = site.job(base.read_options).vault
+    opened = open_list(site.database, base.id, "#2")
+    body = msgspec.json.decode(opened.payload)
+    body["setlinfo"]["psn_name"] = "改了的人"
+    checker = Checker.open(site.settings.store(), "99")
+    content = msgspec.json.encode(body)
+    correct(site.database, vault, checker, opened.list_key, content, base=1, who="编码员", at=AT)
+    for interface in ("4101", "4101A"):
+        path = tmp_path / f"{interface}.ndjson"
+        with path.open("wb") as stream:
+            done = export_payloads(
+                site.database, vault, base.id, interface, stream, who="编码员", at=AT, verdicts=EVERY
+            )
+        lines = path.read_bytes().splitlines()
+        assert len(lines) == done.written == LISTS - 1
+        assert [(one.number, "后来更正为第 2 版" in one.reason) for one in done.refused] == [(2, True)]
+        first = decode(lines[0])
+        assert first.interface == interface
+        known = (
+            None if interface == "4101A" else bodies(1)[0]["setlinfo"]["certno"]
+        )  # 4101A has no such field
+        assert first.list.stay.certificate_number == known
+        assert msgspec.json.decode(lines[0])["infno"] == interface
+    with (tmp_path / "clean").open("wb") as stream:
+        done = export_payloads(site.database, vault, base.id, "4101", stream, who="编码员", at=AT)
+    assert any("结论是“需修改”" in one.reason for one in done.refused)
+    with site.database.read() as connection:
+        assert [one.action for one in entries(connection)].count("export-payloads") == 3
+
+
+def test_from_the_command_line(
+    site: Site,
+    base: RunView,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not site.database.is_sqlite:
+        monkeypatch.setenv("QINGDAN_DATABASE_URL", site.settings.database_url.get_secret_value())
+
+    def call(*given: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = qingdan(["batch", *map(str, given), "--home", str(site.settings.home)])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    opened = tmp_path / "one.json"
+    status, out, err = call("open", base.id, "#1", "--out", opened)
+    assert (status, "第 1 版" in err, "姓名" in out) == (0, True, True)
+    body = msgspec.json.decode(opened.read_bytes())
+    body["setlinfo"]["psn_name"] = "王小明"
+    opened.write_bytes(msgspec.json.encode(body))
+    status, _, err = call("save", base.id, "#1", opened, "--base", 1, "--by", "编码员", "--why", "补姓名")
+    assert "存为第 2 版" in err
+    assert status in (0, 1)
+    opened.write_bytes(b"{nonsense")
+    assert call("save", base.id, "#1", opened, "--base", 2, "--by", "编码员")[0] == 2
+    status, out, err = call(
+        "revalidate", "2026-10", "--scheme", "chs-drg-1.1", "--workers", 0, "--verify", "--by", "质控科"
+    )
+    assert (status, err.strip().splitlines()[0][:5]) == (0, "批次 2：")
+    assert "结果逐项相同" in out
+    assert "重新计算" in out
+    report = tmp_path / "changes.xlsx"
+    assert call("compare", base.id, 2, "--out", report)[0] == 0
+    assert report.stat().st_size > 5000
+    status, out, _ = call("compare", 2, base.id, "--format", "json")
+    assert msgspec.json.decode(out, type=RunComparison).corrected == 1
+    assert call("compare", 1, 2, "--out", tmp_path / "changes.pdf")[0] == 2
+    assert call("compare", 1, 77)[0] == 2
+    payloads = tmp_path / "upload.ndjson"
+    status, out, err = call(
+        "export", 2, "--out", payloads, "--format", "4101", "--with-errors", "--by", "编码员"
+    )
+    assert (status, "24 份报文" in out) == (0, True)
+    assert payloads.stat().st_mode & 0o077 == 0
+    assert call("revalidate", "1999-01")[0] == 2
+    assert call("revalidate", base.id, "--rules-pack", tmp_path / "none")[0] == 2
+    assert call("revalidate", "x", "--resume", base.id, "--workers", 0)[0] == 2
