@@ -68,6 +68,10 @@ _COLON = re.compile(rb"\s*:")
 _ESCAPED_ASCII = re.compile(rb"\\u00[2-7]")
 _PLACEHOLDER = re.compile(r"(.)\1*|[^0-9A-Za-z]*", re.DOTALL)
 _EDITS, _WHOLE = 0, 1
+MOST_IDENTITIES = 100
+"""Identity values in one list, and times that they are repeated: far more than any has. A list made to hold
+thousands of them is not searched for each, it is hidden as a whole."""
+_HIDDEN_AS_A_WHOLE = b'{"setlinfo":{}}'
 _SHORTEST_REPEATED = 4
 """Bytes of a value below which finding it elsewhere says nothing. A Chinese character has three."""
 
@@ -328,9 +332,13 @@ def _edits(content: bytes) -> tuple[bytes, list[tuple[int, int, bytes]]] | None:
                 changes[found.start(3)] = (number, b'"' + mask + b'"')
                 if len(number) >= SHORTEST_IDENTIFIER:
                     repeated[number] = mask
+            if len(changes) > MOST_IDENTITIES:
+                return None
             place = content.find(quoted, after)
     for text in sorted(repeated, key=len, reverse=True):
-        if content.count(text) > 1:
+        if (times := content.count(text)) > MOST_IDENTITIES:
+            return None
+        if times > 1:
             _mask_elsewhere(content, text, repeated[text], changes)
     pieces: list[bytes] = []
     edits = []
@@ -387,6 +395,8 @@ def _mask_parsed(content: bytes) -> bytes:
         document = json.loads(content)
         texts: dict[str, str] = {}
         masked = _masked(document, texts)
+        if len(texts) > MOST_IDENTITIES:
+            return _HIDDEN_AS_A_WHOLE
         for text in sorted(texts, key=len, reverse=True):
             masked = _replaced(masked, text, texts[text])
         return json.dumps(masked).encode()

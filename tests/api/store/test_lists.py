@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -79,6 +81,29 @@ def test_a_part_that_fails_leaves_nothing(database: Database, vault: Vault, exam
         fail()
     with database.read() as connection:
         assert stored(connection) == 0
+
+
+def test_runs_at_the_same_time_give_a_new_list_one_number(
+    database: Database, vault: Vault, example: dict[str, Any]
+) -> None:
+    rows = []
+    for number in range(50):
+        example["setlinfo"]["mdtrt_id"] = f"V{number}"
+        rows.append(row_of(example, vault))
+    start = threading.Barrier(4)
+
+    def store(part: list[dict[str, Any]]) -> list[int]:
+        start.wait(30)
+        with database.begin() as connection:
+            audit.record(connection, "批次", "store", "", "", NOW)
+            return store_versions(connection, part)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(store, [rows, rows[::-1], rows, rows[::-1]]))
+    assert found == [[1] * 50] * 4
+    with database.read() as connection:
+        assert stored(connection) == 50
+        assert audit.verify_chain(connection).entries == 4
 
 
 def test_a_stored_list_cannot_be_changed_or_removed(

@@ -132,6 +132,23 @@ def test_unusual_writing_hides_as_much_and_comes_back_exactly(written: str) -> N
         assert json.dumps(value)[1:-1].encode() not in shown
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{"setlinfo":{"psn_name":"' + "张三丰" * 300_000 + '","coner_name":"张三丰"}}',
+        '{"setlinfo":{"psn_name":"张三丰","x":"' + "张三丰" * 300_000 + '"}}',
+        '{"setlinfo":{' + ",".join(f'"certno":"45010119800{i:06}X"' for i in range(100_000)) + "}}",
+        '{"a":[' + ",".join(f'{{"certno":"45010119800{i:06}X"}}' for i in range(100_000)) + "]}",
+        '{"a":' + "[" * 100_000 + "]" * 100_000 + "}",
+    ],
+    ids=["long name", "often repeated", "one key often", "many people", "deep"],
+)
+def test_a_list_made_to_be_slow_is_hidden_all_the_same(written: str) -> None:
+    shown = masked_and_back(written.encode())
+    assert "三丰".encode() not in shown
+    assert b"45010119800000001X" not in shown
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False),
     lambda inner: (
