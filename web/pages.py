@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse, Response
 from api.problems import Problem, ProblemError
 from api.reading import ZIP_MAGIC
 from api.services.month.report.page import STYLE as REPORT_STYLE
+from api.services.rule_view import rule_view
 from api.services.rules import rule_entries
 from api.state import Service, ServiceDep
 from grouper.compare import TooManyCodesError
@@ -28,7 +29,6 @@ from grouper.dip.explain import OUTCOME_NAMES
 from models.pack import PackError
 from models.report import SEVERITY_LABELS, Report
 from models.wire import DecodeError, Received, decode_payload
-from qc_rules.schema import CONFIDENCE_LABELS
 from web.domains import Domains
 from web.forms import Form, FormError, Page, export, open_list, open_workbook, read_form, target
 from web.grouping import ROLES, SYMBOLS, beside, choices, money, reasons, signed
@@ -38,7 +38,7 @@ from web.upload import MULTIPART_TYPE, file_of
 
 FOLDER = Path(__file__).resolve().parent
 STATIC = FOLDER / "static"
-PAGES = (("/", "检查清单"), ("/worklist", "工作清单"), ("/reports", "月报"), ("/rules", "规则目录"))
+PAGES = (("/", "检查清单"), ("/batches", "批次"), ("/worklist", "工作清单"), ("/reports", "月报"), ("/rules", "规则目录"))
 """The pages of the bar at the top: address and name."""
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 """Of the static files, stated here since what the system guesses differs from machine to machine."""
@@ -332,17 +332,15 @@ async def rule_page(request: Request, service: ServiceDep, code: str) -> Respons
         return render(
             request, "refused.html", 404, title="没有这条规则", reason=f"规则目录中没有“{code[:20]}”。"
         )
+    written = next(one for one in checker.rules.rules() if one.code == rule["code"])
     return render(
         request,
         "rule.html",
         rule=rule,
         statuses=STATUS_LABELS,
-        confidences=CONFIDENCE_LABELS,
+        basis=written.basis.text,
+        view=await run_in_threadpool(rule_view, checker.rules, written),
         condition=_yaml(rule["when"]),
-        examples=[
-            (title, [_example(example) for example in rule["examples"][key]])
-            for key, title in (("fires", "会触发"), ("passes", "不触发"))
-        ],
     )
 
 
@@ -350,11 +348,6 @@ def _yaml(value: object) -> str:
     if value is None:
         return ""
     return yaml.safe_dump(value, allow_unicode=True, sort_keys=False, width=100).strip()
-
-
-def _example(example: Mapping[str, Any]) -> Mapping[str, str]:
-    shown = {key: example[key] for key in ("change", "group", "settings") if example.get(key)}
-    return {"note": example.get("note", ""), "base": example.get("base", ""), "text": _yaml(shown)}
 
 
 def refused(request: Request, found: Problem) -> Response:

@@ -12,7 +12,7 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 
-from api.answers import API_PREFIX, Region, Scheme, answer, ok
+from api.answers import API_PREFIX, JSON, Region, Scheme, answer, ok
 from api.batch.export import CHUNK, rejected_rows, result_lines
 from api.batch.jobs import Upload
 from api.batch.runs import (
@@ -27,7 +27,9 @@ from api.batch.runs import (
 )
 from api.batch.start import begin, stop
 from api.batch.totals import Totals, totals_of
+from api.limits import check_json_type
 from api.problems import FieldFault, ProblemError
+from api.reader import HEADER, reader_of
 from api.reading import FileRefusedError
 from api.settings import Settings
 from api.state import Service, ServiceDep
@@ -36,8 +38,11 @@ ADDRESS = f"{API_PREFIX}/batches"
 OCTETS = "application/octet-stream"
 WRITTEN = 1 << 20
 """Bytes that are written at once."""
-BY_PAGE = "网页"
 MOST_REJECTS = 1000
+
+EMPTY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {JSON: {"schema": {"type": "object"}, "example": {}}}}
+}
 
 router = APIRouter(prefix=ADDRESS, tags=["批次"])
 
@@ -48,7 +53,7 @@ MonthText = Annotated[
 FileName = Annotated[
     str, Query(min_length=1, max_length=255, description="文件名，如 lists.ndjson；决定怎样读取")
 ]
-By = Annotated[str, Query(max_length=80, description="操作人，记入审计")]
+By = Annotated[str, Query(max_length=80, description="操作人，记入审计；反向代理已认出用户时以它为准")]
 
 
 class RunDetail(msgspec.Struct, frozen=True):
@@ -76,7 +81,7 @@ async def begin_batch(  # noqa: PLR0917 -- FastAPI gives them by name
     service: ServiceDep,
     month: MonthText,
     name: FileName,
-    by: By = BY_PAGE,
+    by: By = "",
     region: Region = "",
     scheme: Scheme = "",
 ) -> Response:
@@ -92,7 +97,7 @@ async def begin_batch(  # noqa: PLR0917 -- FastAPI gives them by name
     upload = await run_in_threadpool(_refusing, Upload, service.settings, name)
     try:
         await _receive(request, upload)
-        run_id = await run_in_threadpool(_begin, service, settings, upload, month, by)
+        run_id = await run_in_threadpool(_begin, service, settings, upload, month, _who(request, by))
     except BaseException:
         await asyncio.shield(run_in_threadpool(upload.discard))
         raise
@@ -110,6 +115,11 @@ def _check_type(request: Request) -> None:
 def _settings(service: Service, region: str, scheme: str) -> Settings:
     chosen = {name: value for name, value in (("region", region), ("scheme", scheme)) if value}
     return service.settings.model_copy(update=chosen)
+
+
+def _who(request: Request, by: str) -> str:
+    """Whom the proxy let in, else as said, else where the request comes from."""
+    return by if by and HEADER not in request.headers else reader_of(request)
 
 
 async def _receive(request: Request, upload: Upload) -> None:
@@ -136,7 +146,7 @@ def _refusing(call: Any, *arguments: Any) -> Any:
 
 def _begin(service: Service, settings: Settings, upload: Upload, month: str, by: str) -> int:
     try:
-        return begin(service.database(), settings, upload.path, month=month, by=by or BY_PAGE)
+        return begin(service.database(), settings, upload.path, month=month, by=by)
     except FileRefusedError as error:
         # The message has the path on the server in front.
         raise _invalid("body", str(error).replace(str(upload.path), upload.path.name)) from error
@@ -190,10 +200,14 @@ def _found(call: Any, *arguments: Any) -> Any:
     summary="取消批次",
     response_class=Response,
     responses=ok("RunSummary", "正在做的部分做完即停，已存的保留"),
+    openapi_extra=EMPTY,
 )
-async def cancel_batch(service: ServiceDep, run_id: RunId, by: By = BY_PAGE) -> Response:
-    """取消后可以用 `resume` 继续。已完成的批次不能取消。"""
-    return answer(summary(await run_in_threadpool(_found, stop, service.database(), run_id, by or BY_PAGE)))
+async def cancel_batch(request: Request, service: ServiceDep, run_id: RunId, by: By = "") -> Response:
+    """取消后可以用 `resume` 继续。已完成的批次不能取消。报文为 `{}`。"""
+    check_json_type(request.headers.get("content-type", ""))
+    return answer(
+        summary(await run_in_threadpool(_found, stop, service.database(), run_id, _who(request, by)))
+    )
 
 
 @router.post(
@@ -202,9 +216,11 @@ async def cancel_batch(service: ServiceDep, run_id: RunId, by: By = BY_PAGE) -> 
     summary="继续批次",
     response_class=Response,
     responses=ok("RunSummary", "重新排队；做过的部分不重做"),
+    openapi_extra=EMPTY,
 )
-async def resume_batch(service: ServiceDep, run_id: RunId) -> Response:
-    """继续一个已取消或失败的批次。"""
+async def resume_batch(request: Request, service: ServiceDep, run_id: RunId) -> Response:
+    """继续一个已取消或失败的批次。报文为 `{}`。"""
+    check_json_type(request.headers.get("content-type", ""))
     service.require()
     run = await run_in_threadpool(_found, requeue, service.database(), run_id)
     service.jobs().put(run_id)

@@ -1,0 +1,84 @@
+// Hands a file in with its progress, keeps the running batches up to date, cancels and resumes.
+
+const base = document.documentElement.dataset.base;
+const address = `${base}/api/v1/batches`;
+const notice = document.getElementById("notice");
+const ENDED = ["done", "failed", "cancelled"];
+
+function say(text) {
+  notice.textContent = text;
+  notice.hidden = !text;
+}
+
+function problemOf(text, status) {
+  try {
+    return JSON.parse(text).detail;
+  } catch {
+    return `没有成功（${status}），请稍后再试`;
+  }
+}
+
+const form = document.getElementById("upload");
+form?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const file = form.elements.file.files[0];
+  if (!file) return;
+  if (file.size > Number(form.dataset.limit)) {
+    say(`文件有 ${file.size} 字节，超过上限 ${form.dataset.limit} 字节；请分成几个，或在服务器上运行 qingdan batch run`);
+    return;
+  }
+  const query = new URLSearchParams({ month: form.elements.month.value, name: file.name });
+  if (form.elements.by.value) query.set("by", form.elements.by.value);
+  const bar = document.getElementById("sent");
+  const button = form.querySelector("button");
+  // Of all ways to send, only this one tells how much has been sent.
+  const request = new XMLHttpRequest();
+  request.open("POST", `${address}?${query}`);
+  request.setRequestHeader("content-type", "application/octet-stream");
+  request.upload.addEventListener("progress", (sent) => { bar.value = sent.loaded / sent.total; });
+  request.addEventListener("loadend", () => {
+    button.disabled = false;
+    bar.hidden = true;
+    if (request.status === 200) location.assign(`${base}/batches/${JSON.parse(request.responseText).id}`);
+    else say(request.status ? problemOf(request.responseText, request.status) : "上传中断，请检查网络后重试");
+  });
+  say("");
+  button.disabled = true;
+  bar.hidden = false;
+  request.send(file);
+});
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-act-run]");
+  if (!button) return;
+  button.disabled = true;
+  const answer = await fetch(`${address}/${button.dataset.run}/${button.dataset.actRun}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: "{}",
+  });
+  if (answer.ok) location.reload();
+  else {
+    say(problemOf(await answer.text(), answer.status));
+    button.disabled = false;
+  }
+});
+
+async function update() {
+  const active = [...document.querySelectorAll("[data-run][data-state]")].filter((one) => !ENDED.includes(one.dataset.state));
+  for (const place of active) {
+    const answer = await fetch(`${address}/${place.dataset.run}`).catch(() => null);
+    if (!answer?.ok) continue;
+    const { run } = await answer.json();
+    // What the page shows of another state is the server's to say.
+    if (run.state !== place.dataset.state) return location.reload();
+    for (const name of ["lists", "rejected"]) place.querySelector(`[data-show="${name}"]`).textContent = run[name];
+    const bar = place.querySelector("progress");
+    if (bar) bar.value = run.share;
+    const left = place.querySelector('[data-show="left"]');
+    if (left && run.rate) left.textContent = `${Math.round(run.rate)} 份/秒` + (run.seconds_left === null ? "" : `，约剩 ${run.seconds_left} 秒`);
+  }
+  if (active.length) setTimeout(update, 1500);
+}
+
+update();
