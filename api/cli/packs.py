@@ -28,6 +28,8 @@ from models.pack import Pack, PackError, PackStore
 from models.pack_diff import TableDiff
 from models.system_errors import reason_of
 
+RESTART = "运行中的服务（qingdan serve）启动时已读入数据包，重启后才使用新的版本；命令行的下一次运行即使用。"
+"""What is loaded once is not replaced behind someone's back."""
 EXAMPLES = 5
 """Rows shown for each kind of change of a table."""
 
@@ -205,6 +207,8 @@ def import_pack(
         pack = install(store, candidate, activate=activate)
         state = "并启用" if activate else "，尚未启用；用 qingdan packs activate 启用"
         out.print(f"已导入 {pack.id} {pack.manifest.version}{state}")
+        if activate:
+            out.print(RESTART)
 
 
 def _day(text: str) -> date | None:
@@ -270,6 +274,7 @@ def activate(
     with _faults_to_stderr():
         pack = switch_to(_store(home), pack_id, version)
         out.print(f"已启用 {pack.id} {pack.manifest.version}")
+        out.print(RESTART)
 
 
 @packs_app.command()

@@ -19,6 +19,7 @@ from api.cli.terminal import WIDE, HomeOption, RegionOption, error_line, fail, p
 from api.reading import FileRefusedError, SourceFile
 from api.services.acceptance import AcceptanceError, AcceptanceStore, NewAcceptance
 from api.services.rule_diff import RuleComparison, RuleDiff, named_pack
+from api.services.rule_view import rule_view
 from api.services.rules import installed_rule_packs, lint_pack, new_rule, rule_entries, run_pack_examples
 from api.settings import load_settings
 from models.pack import Pack, PackError, PackStore
@@ -77,7 +78,7 @@ _LABELS = {
     "status": "状态",
     "basis": "依据",
     "why": "理由",
-    "message": "提示",
+    "message": "提示（例）",
     "advice": "建议",
     "needs": "所缺数据",
     "deduction": "扣分",
@@ -104,9 +105,11 @@ def show(
     if form == "json":
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
         return
-    basis = next(rule.basis.text for rule in rules.rules() if rule.code == found["code"])
+    rule = next(rule for rule in rules.rules() if rule.code == found["code"])
+    view = rule_view(rules, rule)
     running = "在用" if found["runs"] else "未启用"
-    shown = {**found, "basis": basis, "severity": SEVERITY_LABELS[found["severity"]], "status": running}
+    said = {"message": view.message, "advice": view.advice or rule.advice}
+    shown = {**found, **said, "basis": rule.basis.text, "severity": SEVERITY_LABELS[found["severity"]], "status": running}
     console = Console(highlight=False, soft_wrap=True)
     for key, label in _LABELS.items():
         value = shown.get(key)
@@ -117,6 +120,10 @@ def show(
     for name, parameter in found["parameters"].items():
         text = f"参数 {name} = {parameter['value']}{parameter['unit']}：{parameter['description']}"
         console.print(Text(text))
+    for title, examples in (("会触发", view.fires), ("不触发", view.passes)):
+        for example in examples:
+            note = f"（{example.note}）" if example.note else ""
+            console.print(Text(f"{title}：{example.base}{note}：{'；'.join(example.lines) or '不改动'}"))
 
 
 FoldersArgument = Annotated[

@@ -25,7 +25,7 @@ from api.services.month.ranking import together
 from api.services.month.result import MonthReport, Review
 from api.services.month.study import Request, study
 from api.settings import Settings
-from models.pack import PackStore
+from models.pack import PROJECT_ROOT, PackStore
 
 REGION = "99"
 NEUROLOGY = "A03.03"
@@ -457,3 +457,30 @@ def test_a_wrong_command_is_one_clear_line(  # noqa: PLR0917 -- fixtures
     monkeypatch.chdir(tmp_path)
     assert run(["month", *arguments, "--home", str(tmp_path / "home")]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_findings_of_both_directions_are_ranked_by_effect_times_strength(tmp_path: Path) -> None:
+    examples = PROJECT_ROOT / "docs" / "examples"
+    lists = [
+        json.loads((examples / name).read_text(encoding="utf-8"))
+        for name in ("01-呼吸衰竭.json", "03-低钾血症.json", "04-贫血输血.json", "10-植入物.json")
+    ]
+    report = study(
+        Request([write(tmp_path / "m.ndjson", lists)], payment="liaocheng-2025"),
+        checker(),
+        Settings(home=tmp_path),
+    )
+    rows = {(row.line, row.direction): row for row in report.reviews}
+    up, down = rows[1, "可能高编"], rows[2, "可能漏编"]
+    assert "FRD-002" in {one.kind for one in up.evidence}
+    assert "CHG-018" in {one.kind for one in down.evidence}
+    assert {"CHG-016", "CHG-019"} <= {one.kind for one in rows[4, "可能漏编"].evidence}
+    for row in report.reviews:
+        assert row.evidence
+        assert row.clears
+        if row.effect_weight is not None and row.score is not None:
+            assert row.score == pytest.approx(row.effect_weight * row.strength, abs=1e-3)
+    scores = [row.score for row in report.reviews if row.score is not None]
+    assert scores == sorted(scores, reverse=True)
+    # J96.000 alone lifts ES35 to ES31 of the public weights.
+    assert up.effect_weight == pytest.approx(0.8145 - 0.4497, abs=1e-4)

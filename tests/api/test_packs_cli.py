@@ -198,6 +198,7 @@ def test_options_complete_a_manifest(home: Path, tmp_path: Path) -> None:
     result = packs(home, "import", folder, *FIELDS, "--version=1")
     assert result.exit_code == 0, result.stderr
     assert "已导入 city-2025 1" in result.stdout
+    assert "重启后才使用新的版本" in result.stdout
 
 
 def test_the_national_rules_are_listed_and_shown(home: Path) -> None:

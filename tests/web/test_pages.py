@@ -198,6 +198,13 @@ def test_the_catalogue_lists_every_rule_and_each_has_a_page(send: Send) -> None:
         assert rule["title"] in page.text
 
 
+def test_a_rule_page_says_what_an_example_says_and_how_far_its_basis_holds(send: Send) -> None:
+    page = read(send("GET", "/rules/DX-018").text).text
+    assert "患者性别为 1（男），“门（急）诊西医诊断疾病代码”N80.001 子宫腺肌病 只用于女性" in page
+    assert "地方结算清单质控规则库 2142（地方官方）" in page
+    assert "门（急）诊西医诊断疾病代码：N80.001 子宫腺肌病" in page
+
+
 def test_an_unknown_rule_is_said_in_a_page(send: Send) -> None:
     answer = send("GET", "/rules/XXX-999")
     assert answer.status_code == 404

@@ -155,7 +155,8 @@ export function showReport(form, report, list) {
   fill(result.querySelector(".verdict"), report);
   result.querySelector(".arc").setAttribute("stroke-dasharray", `${report.score} 100`);
   for (const [severity, label] of Object.entries(SEVERITIES)) {
-    const count = findings.filter((finding) => finding.severity === severity).length;
+    // What was accepted stays in the list below, but counts for nothing.
+    const count = findings.filter((finding) => finding.severity === severity && !finding.accepted).length;
     const button = result.querySelector(`[data-count=${severity}]`);
     button.querySelector("b").textContent = count;
     button.setAttribute("aria-label", `${label} ${count} 个`);

@@ -21,6 +21,8 @@ RESIDUAL_STRENGTH = ((5.0, 0.6), (4.0, 0.5), (0.0, 0.4))
 """Deviations from → strength."""
 STAY_STRENGTH = 0.2
 LEAD_STRENGTH = 0.3
+LEAD_STRENGTHS: Mapping[str, float] = {"CHG-016": 0.4, "CHG-018": 0.5, "CHG-019": 0.4}
+"""Of rules that say more: an operation or implant charged, a result and a treatment without the diagnosis."""
 UNIT_STRENGTH: Mapping[str, float] = {"本院过去": 0.3, "院内同病组": 0.2}
 ONLY_ONE_STRENGTH = 0.1
 CROSS_STRENGTH: Mapping[str, float] = {"LOG-030": 0.9, "FRD-007": 0.6, "FRD-006": 0.4, "FRD-011": 0.3}
@@ -30,6 +32,10 @@ LEAD_DIRECTIONS: Mapping[str, str] = {
     "FRD-002": UP,
     "FRD-003": DOWN,
     "FRD-012": DOWN,
+    "CHG-016": DOWN,
+    "CHG-018": DOWN,
+    "CHG-019": DOWN,
+    "DX-015": DOWN,
     "FRD-004": STAY,
     "FRD-005": STAY,
     "FRD-008": STAY,
@@ -37,6 +43,8 @@ LEAD_DIRECTIONS: Mapping[str, str] = {
     "FRD-010": STAY,
 }
 """What a finding on a single list speaks for; others speak for no direction and are left to the check."""
+DOUBTFUL_PRINCIPAL = "FRD-001"
+"""Doubts the principal diagnosis: what it would become only the record says."""
 INDICATION = "适应证"
 """Stands in place of a rule code for a procedure whose indication is not listed."""
 
@@ -98,7 +106,8 @@ def rank(
         for lead in record.leads:
             if lead.rule in LEAD_DIRECTIONS:
                 direction = LEAD_DIRECTIONS[lead.rule]
-                rows[place][direction].evidence.append(Evidence(lead.rule, lead.message, LEAD_STRENGTH))
+                strength = LEAD_STRENGTHS.get(lead.rule, LEAD_STRENGTH)
+                rows[place][direction].evidence.append(Evidence(lead.rule, lead.message, strength))
             elif lead.rule == INDICATION:
                 rows[place][DOWN].evidence.append(Evidence(lead.rule, lead.message, LEAD_STRENGTH))
         for line in _units_of(record, units):
@@ -222,6 +231,8 @@ def _effect(record: Record, direction: str, ratio: float | None) -> tuple[float 
                 _words(f"若 {codes} 不成立，由 {record.drg} 到 {record.without_drg}，减少", weight, yuan),
             )
         share = 1 - ratio if ratio is not None and ratio < 1 else 0.0
+        if not share and any(lead.rule == DOUBTFUL_PRINCIPAL for lead in record.leads):
+            return None, None, "主要诊断改选后入哪个组要看病历，影响未知，只按证据强度排在后面"
         weight = None if whole[0] is None else whole[0] * share
         yuan = None if whole[1] is None else whole[1] * share
         if not share:

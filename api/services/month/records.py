@@ -29,8 +29,8 @@ MAX_ERRORS = 1000
 """Unreadable lines that are listed one by one; the others are counted."""
 AGE_BANDS = (18, 45, 60, 75)
 """Years at which a stratum of age ends: within one group, children and the old are other patients."""
-LEADS = "FRD"
-"""Family of the rules whose findings on a single list count as evidence for a reviewer."""
+LEADS = ("FRD", "CHG-016", "CHG-018", "CHG-019", "DX-015")
+"""The rules, by family or code, whose findings on a single list count as evidence for a reviewer."""
 PLANNED = "2"
 """出院31天内再住院计划标志: 有."""
 
