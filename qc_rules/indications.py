@@ -14,6 +14,8 @@ INDICATIONS = "procedure-indications"
 Level = Literal["operation", "organ"]
 LEVELS = ("operation", "organ")
 CONFIDENCES = ("high", "fair")
+CATEGORY = 3
+"""Characters of a category of diagnoses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Indication:
     sure: bool
     basis: str
     support: int
+    categories: frozenset[str] = frozenset()
+    """Those of ``diagnoses`` that are whole categories, to find most indications at once."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class IndicationTable:
                 row["confidence"] == "high",
                 row["basis"],
                 int(row["support"] or 0),
+                frozenset(prefix for prefix in split(row["diagnoses"]) if len(prefix) == CATEGORY),
             )
             rows.append(one)
             for prefix in one.procedures:

@@ -10,14 +10,14 @@ from typing import Any
 from qc_rules.charge_tables import ChargedProcedure, Words, plain
 from qc_rules.code_pairs import pairs_of, shown_diagnoses, shown_procedures
 from qc_rules.facts import Facts
-from qc_rules.indications import Indication
+from qc_rules.indications import CATEGORY, Indication
 from qc_rules.ledger import Line, ledger
 from qc_rules.predicates import Hit, predicate
 from qc_rules.predicates.procedures import SURGICAL
 from qc_rules.reference import Reference
 
-CODES_SHOWN, CATEGORY = 3, 3
-"""Prefixes that a message names, and the characters of the shortest that says something."""
+CODES_SHOWN = 3
+"""Prefixes that a message names; shorter ones than a category say nothing."""
 LEFT, RIGHT, BOTH = "左", "右", "双"
 # 左心室、左冠状动脉 and the like are parts of one organ, not a side of the body.
 _NO_SIDE = "心室房束旋主冠位前后上下半利氧卡西美炔旁"
@@ -29,7 +29,16 @@ _SIDES: Mapping[str, re.Pattern[str]] = {
 
 
 def _procedures(reference: Reference, given: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [("icd9cm3", prefix) for prefix in reference.indications.prefixes(given["level"])]
+    """The prefixes of a level; of the organs, the operations that no row of an operation has taken."""
+    table = reference.indications
+    if given["level"] == "operation":
+        return [("icd9cm3", prefix) for prefix in table.prefixes("operation")]
+    found = []
+    for code in reference.library.icd9cm3.codes.values():
+        row = table.of_code(code.code)
+        if row is not None and row.level == "organ" and code.kind in SURGICAL:
+            found.append(("icd9cm3", code.code))
+    return found
 
 
 def _any_procedure(reference: Reference, _given: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -45,7 +54,7 @@ def indication_not_listed(facts: Facts, *, level: str) -> Iterable[Hit]:
     where a western diagnosis is no code of the book: it may be the indication.
     """
     table = facts.reference.indications
-    codes = [code.code for i in facts.western if (code := facts.diagnosis_codes[i]) is not None]
+    codes: list[str] | None = None
     found: dict[str, Hit] = {}
     for index, procedure in enumerate(facts.procedure_codes):
         row = None if procedure is None else table.of_code(procedure.code)
@@ -53,6 +62,10 @@ def indication_not_listed(facts: Facts, *, level: str) -> Iterable[Hit]:
             continue
         if level == "organ" and procedure.kind not in SURGICAL:
             continue
+        if not row.categories.isdisjoint(facts.categories):
+            continue
+        if codes is None:
+            codes = [code.code for i in facts.western if (code := facts.diagnosis_codes[i]) is not None]
         if not any(code.startswith(row.diagnoses) for code in codes):
             found[row.id] = _unlisted(facts, index, row)
     return found.values() if found and _readable(facts) else ()
@@ -90,6 +103,9 @@ def side_of(name: str | None) -> str:
 @predicate(codes=_any_procedure)
 def sides_disagree(facts: Facts) -> Iterator[Hit]:
     """A procedure on one side of the body, while every diagnosis that it is done for is on the other."""
+    names = [row.name for row in facts.list.procedures if row.name]
+    if not any(LEFT in name or RIGHT in name for name in names):
+        return
     table = facts.reference.indications
     rows = facts.list.diagnoses
     for index, code in enumerate(facts.procedure_codes):
