@@ -25,6 +25,7 @@ from api.routes import (
     health,
     packs,
     reports,
+    revalidation,
     rules,
     suggestion,
 )
@@ -67,7 +68,18 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(AnswerHeaders)
     app.add_middleware(RootPath, prefix=settings.root_path)
     checking = (check, group, explanation, comparison, dip)
-    for part in (*checking, codes, suggestion, rules, acceptances, packs, batch, reports, health):
+    for part in (
+        *checking,
+        codes,
+        suggestion,
+        rules,
+        acceptances,
+        packs,
+        batch,
+        revalidation,
+        reports,
+        health,
+    ):
         app.include_router(part.router)
 
     def openapi() -> dict[str, Any]:

@@ -10,6 +10,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.answers import JSON
+from api.batch.comparison import RunComparison
+from api.batch.correction import Corrected
 from api.batch.runs import RunSummary
 from api.example import EXAMPLE_CASE, EXAMPLE_LIST
 from api.intake.rejects import Reject
@@ -19,6 +21,7 @@ from api.routes.dip import EXAMPLE_BILLED_CASE, BilledCase
 from api.routes.group import GroupRequest
 from api.routes.health import Health
 from api.routes.packs import PackEntry, pack_entry
+from api.routes.revalidation import OpenedVersion
 from api.routes.suggestion import AcceptRequest, AdviceRequest, SuggestAnswer, SuggestRequest
 from api.services.acceptance import KeptAcceptance, NewAcceptance
 from api.services.check import Checker
@@ -112,6 +115,16 @@ DESCRIPTIONS = {
     "WorkRow": "一个问题和它所在的清单；number 是清单在批次中的序号，other 是跨清单问题的另一清单",
     "RunSummary": "一个批次：state 为 queued 排队、running 进行、cancelling 正在取消、cancelled 已取消、failed 失败、done 完成",
     "RunDetail": "一个批次和到目前为止的结果",
+    "RunComparison": "两个批次之间的变化；only_before、only_after 是只有一批有的清单数，corrected 是更正过的清单数",
+    "RunTotals": "两批都有的清单在其中一批的合计：问题数、结论、权重、CMI、预计支付（元）、DIP",
+    "RuleMove": "一条规则新出现、消失、轻重或接受改变的问题数，涉及的清单数",
+    "DepartmentMove": "一个科室的清单的变化",
+    "GroupMove": "从一个 DRG 换到另一个的清单数，权重和预计支付（元）的变化",
+    "PackChange": "两批所用版本或内容不同的数据包；空为没有用",
+    "ChangedList": "一份有变化的清单；corrected 为后一批质控的是更正后的版本",
+    "OpenedVersion": "批次中一份清单的最新一版，患者身份打码；findings 是批次对第 judged 版的结论",
+    "StoredVersion": "清单的一个版本：何时由谁存入，来自哪里",
+    "Corrected": "保存的版本和它的质控结果；new 为 false 即内容没有变化",
     "Totals": "各结论的清单数、入组数、费用和预计支付（元）、各规则的问题数、所用的数据包",
     "RuleTotal": "一条规则的问题数和涉及的清单数，已接受的不计",
     "UsedPack": "批次所用的数据包",
@@ -177,6 +190,9 @@ ANSWERS = (
     PackEntry,
     RunSummary,
     RunDetail,
+    RunComparison,
+    OpenedVersion,
+    Corrected,
     Reject,
     SealedLine,
     Verdict,

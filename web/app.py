@@ -9,13 +9,14 @@ from starlette.responses import Response
 import api.app
 from api.problems import ProblemError, http_problem, response
 from api.settings import Settings
-from web import batch, pages, report
+from web import batch, pages, report, revalidate
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The application; the packs are loaded when it starts, once."""
     app = api.app.create_app(settings)
     app.include_router(batch.router)
+    app.include_router(revalidate.router)
     app.include_router(report.router)
     app.include_router(pages.router)
 

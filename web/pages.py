@@ -8,9 +8,10 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, parse_qsl, quote
 
 import jinja2
+import msgspec
 import yaml
 from fastapi import APIRouter, Request
 from starlette.background import BackgroundTask
@@ -30,7 +31,7 @@ from models.pack import PackError
 from models.report import SEVERITY_LABELS, Report
 from models.wire import DecodeError, Received, decode_payload
 from web.domains import Domains
-from web.forms import Form, FormError, Page, export, open_list, open_workbook, read_form, target
+from web.forms import MAX_INPUTS, Form, FormError, Page, export, open_list, open_workbook, read_form, target
 from web.grouping import ROLES, SYMBOLS, beside, choices, money, reasons, signed
 from web.samples import DEMO, DEMO_TITLE, SAMPLES, demo_list, sample
 from web.suggestion import TextBox, boxes, filled
@@ -38,7 +39,13 @@ from web.upload import MULTIPART_TYPE, file_of
 
 FOLDER = Path(__file__).resolve().parent
 STATIC = FOLDER / "static"
-PAGES = (("/", "检查清单"), ("/batches", "批次"), ("/worklist", "工作清单"), ("/reports", "月报"), ("/rules", "规则目录"))
+PAGES = (
+    ("/", "检查清单"),
+    ("/batches", "批次"),
+    ("/worklist", "工作清单"),
+    ("/reports", "月报"),
+    ("/rules", "规则目录"),
+)
 """The pages of the bar at the top: address and name."""
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 """Of the static files, stated here since what the system guesses differs from machine to machine."""
@@ -89,7 +96,28 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     return HTMLResponse(text, status)
 
 
-def _list_page(
+class StoredList(msgspec.Struct, frozen=True):
+    """Where a list in the form comes from: a run, its key there, the version that was opened.
+
+    ``said``: what came of the last save (Chinese).
+    """
+
+    run: int
+    key: str
+    version: int
+    said: str = ""
+
+
+def read_stored(body: str) -> StoredList | None:
+    """Where the list of a submitted form comes from; None for one that is of no batch."""
+    try:
+        fields = dict(parse_qsl(body, max_num_fields=MAX_INPUTS))
+        return StoredList(int(fields["_run"]), fields["_list"][:200], int(fields["_base"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def list_page(
     request: Request,
     service: Service,
     form: Form,
@@ -97,7 +125,9 @@ def _list_page(
     status: int = 200,
     *,
     texts: Mapping[str, TextBox] | None = None,
+    stored: StoredList | None = None,
 ) -> Response:
+    """The form with a list in it and its result; ``stored`` where it comes from a batch."""
     checker = service.require()
     received = _received(form)
     report = _check(service, received) if received else None
@@ -126,6 +156,7 @@ def _list_page(
         converted=converted,
         beside=beside(service, received, group) if received and group else None,
         texts=texts or boxes(service),
+        stored=stored,
         error=error,
     )
 
@@ -147,7 +178,7 @@ def _check(service: Service, received: Received) -> Report:
 @router.get("/")
 async def empty_list(request: Request, service: ServiceDep) -> Response:
     """A form to type a list into."""
-    page = _list_page(request, service, Form())
+    page = list_page(request, service, Form())
     # Whoever opens the page will look up codes: the index is made while they read.
     page.background = BackgroundTask(_prepare_search, service)
     return page
@@ -163,8 +194,16 @@ async def checked_list(request: Request, service: ServiceDep) -> Response:
     """The submitted form again, with its result: how the page works without script."""
     body = await request.body()
     form, error = _submitted(body)
-    texts = boxes(service, body.decode("ascii", "replace"))
-    return _list_page(request, service, form, error, 422 if error else 200, texts=texts)
+    text = body.decode("ascii", "replace")
+    return list_page(
+        request,
+        service,
+        form,
+        error,
+        422 if error else 200,
+        texts=boxes(service, text),
+        stored=read_stored(text),
+    )
 
 
 @router.post("/suggest")
@@ -174,7 +213,7 @@ async def suggested_codes(request: Request, service: ServiceDep) -> Response:
     form, error = _submitted(body)
     made = boxes(service, body.decode("ascii", "replace"))
     texts = await run_in_threadpool(filled, service, made, form.payload)
-    return _list_page(request, service, form, error, 422 if error else 200, texts=texts)
+    return list_page(request, service, form, error, 422 if error else 200, texts=texts)
 
 
 @router.post("/open")
@@ -185,8 +224,8 @@ async def opened_list(request: Request, service: ServiceDep) -> Response:
     try:
         form = await run_in_threadpool(_opened, body, kind, service)
     except FormError as error:
-        return _list_page(request, service, Form(), str(error), 422)
-    return _list_page(request, service, form)
+        return list_page(request, service, Form(), str(error), 422)
+    return list_page(request, service, form)
 
 
 def _opened(body: bytes, content_type: str, service: Service) -> Form:
@@ -286,7 +325,7 @@ async def exported_list(request: Request, service: ServiceDep) -> Response:
             return Response(
                 content, media_type="application/json", headers={"content-disposition": disposition}
             )
-    return _list_page(request, service, form, error, 422)
+    return list_page(request, service, form, error, 422)
 
 
 def _submitted(body: bytes) -> tuple[Form, str]:

@@ -68,7 +68,7 @@ class PackChange(msgspec.Struct, frozen=True):
     after: str
 
 
-class Totals(msgspec.Struct, frozen=True):
+class RunTotals(msgspec.Struct, frozen=True):
     """The lists that both runs have, under one of them. ``cmi``: mean weight of the lists with one."""
 
     findings: int
@@ -119,8 +119,8 @@ class RunComparison(msgspec.Struct, frozen=True):
     corrected: int
     changed: int
     packs: tuple[PackChange, ...]
-    totals_before: Totals
-    totals_after: Totals
+    totals_before: RunTotals
+    totals_after: RunTotals
     rules: tuple[RuleMove, ...]
     departments: tuple[DepartmentMove, ...]
     verdicts: dict[str, int]
@@ -150,8 +150,8 @@ class _Sum:
         self.dip_score += row["dip_score"] or 0.0
         self.dip_amount += row["dip_amount"] or 0
 
-    def totals(self) -> Totals:
-        return Totals(
+    def totals(self) -> RunTotals:
+        return RunTotals(
             self.findings,
             dict(sorted(self.verdicts.items())),
             self.grouped,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from api.batch.driver import Report, open_job, pinned, run_batch
 from api.batch.executors import open_executor
-from api.batch.runs import BatchError, RunView, cancel, new_run, now, read_run
+from api.batch.revalidate import run_revalidation
+from api.batch.runs import RunView, cancel, new_run, now, read_run
 from api.batch.work import Options
 from api.intake.mapping import ColumnMapping
 from api.intake.source import open_source
@@ -78,8 +79,9 @@ def go_on(
     Raises FileRefusedError, PackError.
     """
     run = read_run(database, run_id)
-    if run.kind != "batch":
-        raise BatchError(f"批次 {run_id} 是重新质控，请用 qingdan batch revalidate 继续")
+    if run.kind == "revalidation":
+        with open_executor(workers, cluster) as (executor, count):
+            return run_revalidation(database, settings, run_id, executor, workers=count, report=report)
     options = run.read_options
     source = open_source(path or Path(run.source), settings, options.mapping)
     job = open_job(database, settings, options)
