@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import HealthCheck, Phase, seed
+from hypothesis import settings as property_settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -20,8 +21,12 @@ from schemathesis.specs.openapi.checks import (
 
 from api.app import create_app
 from api.problems import MEDIA_TYPE
+from api.services.month.report.sealing import seal
+from api.services.month.report.stored import report_of
 from api.settings import Settings
+from api.store.database import Database
 from models.settlement_list import RECORDS
+from tests.api.batch.conftest import Site, bodies, write_lists
 from tests.api.problems import assert_problem
 
 SHOWN_FIELDS = 6
@@ -51,7 +56,7 @@ CHECKS = [
 
 @SCHEMA.parametrize()
 @seed(20260105)
-@settings(
+@property_settings(
     max_examples=12,
     deadline=None,
     database=None,
@@ -97,6 +102,17 @@ def test_every_text_is_chinese(document: dict[str, Any]) -> None:
     assert [(place, text) for place, text in texts if not re.search(r"[\u4e00-\u9fff]", text)] == []
 
 
+@pytest.fixture(scope="module")
+def stored_month(settings: Settings) -> None:
+    """What the examples ask for: run 1 of 2026-10, and its sealed report."""
+    database = Database.open(settings)
+    site = Site(database, settings)
+    site.run(write_lists(settings.home / "month.ndjson", bodies(3)))
+    seal(database, report_of(database, settings, "2026-10", with_study=False), by="张三")
+    database.dispose()
+
+
+@pytest.mark.usefixtures("stored_month")
 def test_every_operation_has_a_working_example(client: httpx.Client, document: dict[str, Any]) -> None:
     for path, method, operation in _operations(document):
         parameters = operation.get("parameters", [])
