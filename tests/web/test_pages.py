@@ -205,6 +205,27 @@ def test_a_rule_page_says_what_an_example_says_and_how_far_its_basis_holds(send:
     assert "门（急）诊西医诊断疾病代码：N80.001 子宫腺肌病" in page
 
 
+def test_what_was_accepted_is_listed_but_not_counted(send: Send) -> None:
+    before = send("POST", "/open", data={"sample": "errors"}).text
+    counted = re.search(r'data-count="error".*?<b>(\d+)</b>', before, re.DOTALL)
+    rule = re.search(
+        r'class="finding" data-severity="error">.*?href="/rules/([A-Z]+-\d+)"', before, re.DOTALL
+    )
+    assert counted
+    assert rule
+    listed = before.count(f'href="/rules/{rule[1]}"')
+    asked = {"rule": rule[1], "by": "质控员", "reason": "已核对"}
+    made = send("POST", "/api/v1/acceptances", json=asked).json()
+    try:
+        after = send("POST", "/open", data={"sample": "errors"}).text
+    finally:
+        send("DELETE", f"/api/v1/acceptances/{made['id']}", params={"by": "质控员"})
+    left = re.search(r'data-count="error".*?<b>(\d+)</b>', after, re.DOTALL)
+    assert left
+    assert int(left[1]) == int(counted[1]) - listed
+    assert after.count(f'href="/rules/{rule[1]}"') == listed
+
+
 def test_an_unknown_rule_is_said_in_a_page(send: Send) -> None:
     answer = send("GET", "/rules/XXX-999")
     assert answer.status_code == 404
