@@ -111,14 +111,17 @@ def _fen(text: str) -> int | None:
     return fen(text) if text else None
 
 
-def pay_case(group: GroupResult, case: Case, billing: Billing, plan: DrgPlan) -> DrgPayment:
+def pay_case(
+    group: GroupResult, case: Case, billing: Billing, plan: DrgPlan, *, told: bool = True
+) -> DrgPayment:
     """Expected payment of a grouped case against its cost.
 
     standard = published standard, else weight × base rate; × hospital coefficient (not for 基础病组
     where the plan says so) × insurance coefficient. Then very long stays, low and high outliers.
-    Amounts are exact until the end and rounded half up to the fen once.
+    Amounts are exact until the end and rounded half up to the fen once. Without ``told`` the steps are
+    left out.
     """
-    sheet = Worksheet(plan.parameters, DRG_PARAMETERS, billing, "本地 DRG 支付数据包")
+    sheet = Worksheet(plan.parameters, DRG_PARAMETERS, billing, "本地 DRG 支付数据包", told=told)
     source = plan.pack.name if plan.pack else ""
     marks = plan.marks.get(group.code, ())
     tariff = plan.tariffs.get(group.code)

@@ -40,11 +40,21 @@ class Billing:
 
 
 class Worksheet:
-    """Collects steps and missing things while an amount is worked out."""
+    """Collects steps and missing things while an amount is worked out.
+
+    Without ``told`` no steps are written down: a month asks for amounts only.
+    """
 
     def __init__(
-        self, parameters: Parameters, labels: Mapping[str, str], billing: Billing, pack_name: str
+        self,
+        parameters: Parameters,
+        labels: Mapping[str, str],
+        billing: Billing,
+        pack_name: str,
+        *,
+        told: bool = True,
     ) -> None:
+        self.told = told
         self.parameters = parameters
         self.labels = labels
         self.billing = billing
@@ -74,7 +84,9 @@ class Worksheet:
         self.missing.append(f"{text}；请在{self.pack_name}中补充")
 
     def step(self, item: str, value: Fraction | str, text: str, source: str = "") -> None:
-        self.steps.append(Step(item, value if isinstance(value, str) else str(decimal(value)), text, source))
+        if self.told:
+            shown = value if isinstance(value, str) else str(decimal(value))
+            self.steps.append(Step(item, shown, text, source))
 
     def coefficient(self, name: str, item: str, key: str = "") -> Fraction | None:
         """A coefficient that is needed, written down as a step."""
@@ -85,17 +97,24 @@ class Worksheet:
         return found.number
 
 
+def _units(value: Fraction, decimals: int) -> int:
+    """``value`` in units of its last decimal, half away from zero (四舍五入)."""
+    # In whole numbers: fractions reduce themselves at every step, which takes twenty times as long.
+    divisor = value.denominator
+    whole, rest = divmod(abs(value.numerator) * int(10**decimals), divisor)
+    if 2 * rest >= divisor:
+        whole += 1
+    return whole if value.numerator >= 0 else -whole
+
+
 def rounded(value: Fraction, decimals: int) -> Fraction:
     """``value`` to so many decimals, half away from zero (四舍五入)."""
-    scale = 10**decimals
-    whole, rest = divmod(abs(value) * scale, 1)
-    magnitude = Fraction(whole + (rest >= Fraction(1, 2)), scale)
-    return magnitude if value >= 0 else -magnitude
+    return Fraction(_units(value, decimals), 10**decimals)
 
 
 def decimal(value: Fraction, decimals: int = SHOWN_DECIMALS) -> Decimal:
     """``value`` half up with so many decimals, for showing."""
-    return Decimal(int(rounded(value, decimals) * 10**decimals)).scaleb(-decimals)
+    return Decimal(_units(value, decimals)).scaleb(-decimals)
 
 
 def shown(value: Fraction | None) -> Decimal | None:
@@ -105,12 +124,12 @@ def shown(value: Fraction | None) -> Decimal | None:
 
 def fen(yuan_text: str) -> int:
     """An amount in yuan as whole fen, half up (``"12.345"`` → 1235). Raises ValueError."""
-    return int(rounded(Fraction(Decimal(yuan_text)), 2) * 100)
+    return _units(Fraction(Decimal(yuan_text)), 2)
 
 
 def whole_fen(value: Fraction) -> int:
     """An exact amount in fen, half up."""
-    return int(rounded(value, 0))
+    return _units(value, 0)
 
 
 def yuan(amount: int) -> Decimal:

@@ -346,7 +346,7 @@ class Desk:
         result = engine.group(case, cost)
         if not result.code:
             return "", None, None
-        found = score_case(result, case, billing_of_list(received, cost), plan)
+        found = score_case(result, case, billing_of_list(received, cost), plan, told=False)
         amount = None if found.amount is None else int(found.amount * 100)
         return result.code, None if found.score is None else float(found.score), amount
 

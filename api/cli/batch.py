@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.cli.intake import MappingOption, mapping_option
-from api.cli.terminal import WIDE, HomeOption, RegionOption, SchemeOption, fail, plain, replacing
+from api.cli.terminal import WIDE, HomeOption, RegionOption, SchemeOption, error_line, fail, plain, replacing
 from api.reading import NDJSON_SUFFIXES, FileRefusedError
 from api.settings import Settings, load_settings
 
@@ -148,10 +149,8 @@ def _work(  # noqa: PLR0917 -- what both commands have read
 
     count = default_workers() if workers is None else workers
     try:
-        with _said(), _bar() as report:
-            run = go_on(
-                database, settings, run_id, workers=count, cluster=cluster, path=source, report=report
-            )
+        with _said(), _bar() as report, _between_parts(report) as still:
+            run = go_on(database, settings, run_id, workers=count, cluster=cluster, path=source, report=still)
     except KeyboardInterrupt:
         fail(f"批次 {run_id} 被中断；已存的部分都在，可用 qingdan batch resume {run_id} 继续", 130)
     if run.state != "done":
@@ -160,6 +159,30 @@ def _work(  # noqa: PLR0917 -- what both commands have read
     if run.rejected:
         typer.echo(f"未读取的行：qingdan batch rejects {run_id} --out 文件.csv")
         raise typer.Exit(1)
+
+
+@contextmanager
+def _between_parts(report: Callable[[Done], object]) -> Iterator[Callable[[Done], object]]:
+    """Ctrl+C stops when the part at hand is stored; a second one stops at once."""
+    asked = False
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(_number: int, _frame: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, before)
+        error_line("正在停止，存完手上的部分；再按一次 Ctrl+C 立即停止")
+
+    def still(done: Done) -> None:
+        report(done)
+        if asked:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield still
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -96,15 +96,18 @@ def relative_weight(group_mean: Fraction, mean_of_all: Fraction) -> Fraction:
     return group_mean / mean_of_all * 1000
 
 
-def score_case(result: DipResult, case: Case, billing: Billing, plan: DipPlan) -> DipScore:
+def score_case(
+    result: DipResult, case: Case, billing: Billing, plan: DipPlan, *, told: bool = True
+) -> DipScore:
     """Work out the score and the amount of a grouped case.
 
     score = RW × hospital coefficient × auxiliary coefficient, then the deviation: below ``low_ratio``
     of the standard cost × cost/standard, above ``high_ratio`` × (cost/standard − high_ratio + 1).
     Amount = score × point value, rounded half up to the fen at the end (the score before it only where
-    the plan gives ``score_decimals``). Without a cost the deviation is not judged.
+    the plan gives ``score_decimals``). Without a cost the deviation is not judged. Without ``told`` the
+    steps are left out.
     """
-    sheet = Worksheet(plan.parameters, DIP_PARAMETERS, billing, "本地 DIP 支付数据包")
+    sheet = Worksheet(plan.parameters, DIP_PARAMETERS, billing, "本地 DIP 支付数据包", told=told)
     if not result.code:
         sheet.missing.append(f"没有分组，不能计算：{result.explanation}")
         return _answer(sheet, result, plan, _Worth())

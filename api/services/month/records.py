@@ -159,6 +159,17 @@ People = Callable[[Received], tuple[bytes, ...]]
 """Keyed hashes of the insurance number, certificate and person number; b"" for what names nobody."""
 
 
+def leads_of(findings: Iterable[Finding]) -> tuple[Lead, ...]:
+    """What counts as evidence for a reviewer among the findings on one list."""
+    return tuple(
+        [
+            Lead(one.rule, one.title, one.message)
+            for one in findings
+            if one.rule.startswith(LEADS) and one.accepted is None
+        ]
+    )
+
+
 class Recorder:
     """Checks, groups and prices each list, and keeps of it only a record.
 
@@ -222,13 +233,6 @@ class Recorder:
         received, on, group = facts.received, facts.discharged_on, facts.group
         assert group is not None  # noqa: S101 -- whoever checks a list sets its group first
         without = self._without(group, case, on, reading)
-        leads = tuple(
-            [
-                Lead(one.rule, one.title, one.message)
-                for one in findings
-                if one.rule.startswith(LEADS) and one.accepted is None
-            ]
-        )
         stay = facts.stay
         cost = (
             None if stay.total_fee_yuan is None or stay.total_fee_yuan <= 0 else to_fen(stay.total_fee_yuan)
@@ -284,7 +288,7 @@ class Recorder:
             multiple=multiple.ratio,
             against=multiple.against,
             outlier=multiple.outlier,
-            leads=leads,
+            leads=leads_of(findings),
             expected=multiple.expected,
         )
 
@@ -336,7 +340,7 @@ class Recorder:
         key = (id(plan), drg, billing)
         if key not in self._values:
             group = GroupResult(drg, "", "", "", reason="grouped", explanation="")
-            paid = pay_case(group, Case(()), billing, plan)
+            paid = pay_case(group, Case(()), billing, plan, told=False)
             self._values[key] = Value(
                 None if paid.weight is None else float(paid.weight),
                 None if paid.standard is None else int(paid.standard * 100),
@@ -366,7 +370,7 @@ class Recorder:
         fee, cost = tariff.average_fee, billing.cost
         if cost is None:
             return _Multiple(fee)
-        paid = pay_case(group, case, billing, plan)
+        paid = pay_case(group, case, billing, plan, told=False)
         expected = None if paid.expected is None else int(paid.expected * 100)
         if paid.standard:
             return _Multiple(fee, cost / float(paid.standard * 100), "支付标准", paid.outlier, expected)
