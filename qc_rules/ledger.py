@@ -51,7 +51,11 @@ class Ledger:
             for concept in concepts:
                 self._of[concept].append(line)
 
-        self.whole = _whole(facts, self.lines)
+        self.clear = all(
+            line.quantity >= 0 and (line.fen or 0) >= 0 or _identified(line) for line in self.lines
+        )
+        """Whether it is known of every refund what was given back, so that charged less refunded is known."""
+        self.whole = self.clear and _whole(facts, self.lines)
         """Whether what is not among the lines was not charged: all have names, and they make up most of the fee."""
 
     def of(self, concept: str) -> Sequence[Line]:
@@ -59,8 +63,12 @@ class Ledger:
         return self._of.get(concept, ())
 
     def quantity(self, concept: str) -> float:
-        """How much of a concept was charged, less what was refunded."""
-        return sum([line.quantity for line in self.of(concept)])
+        """How much of a concept was charged, less what was refunded; 0 where that is not clear."""
+        return sum([line.quantity for line in self.of(concept)]) if self.clear else 0.0
+
+    def counted(self, concept: str) -> bool:
+        """Whether every line of a concept says how much was charged."""
+        return all(line.row.quantity is not None for line in self.of(concept))
 
     def charged(self, concept: str) -> Line | None:
         """The first line of a concept that was charged and not refunded altogether."""
@@ -75,6 +83,12 @@ class Ledger:
             if line.day is not None:
                 found[line.day].append(line)
         return found
+
+
+def _identified(line: Line) -> bool:
+    row = line.row
+    known = (row.category, row.quantity, row.amount_yuan, row.price_yuan)
+    return bool(row.item_name) and None not in known
 
 
 LEAST_SHARE = 0.5

@@ -81,9 +81,9 @@ def anaesthesia_charge_disagrees(facts: Facts, *, local_ways: tuple[str, ...]) -
 def surgery_sum_below_lines(facts: Facts, *, category: str) -> Iterator[Hit]:
     """The surgery fee in iteminfo is less than the lines of operations and anaesthesia under it."""
     amount = facts.charge_yuan.get(category)
-    if amount is None:
-        return
     book = ledger(facts)
+    if amount is None or not book.clear:
+        return
     lines = {line.index: line for name in ("anaesthesia", "operation") for line in book.of(name)}
     parts = sum(line.fen or 0 for line in lines.values() if line.row.category == category)
     if to_fen(amount) < parts:
@@ -139,7 +139,7 @@ def ventilator_hours_against_codes(
     """The ventilator hours charged ask for the code of the other side of ``limit_hours``."""
     hours = ledger(facts).quantity("ventilator")
     line = ledger(facts).charged("ventilator")
-    if line is None or hours < 1:
+    if line is None or hours < 1 or not ledger(facts).counted("ventilator"):
         return
     expected = long if hours >= limit_hours else short
     if not facts.procedures_starting(expected):
@@ -151,7 +151,7 @@ def ventilator_hours_against_codes(
 def ventilator_hours_differ(facts: Facts, *, tolerance_hours: int) -> Iterator[Hit]:
     """The ventilator hours charged are not those of the list."""
     line, minutes = ledger(facts).charged("ventilator"), facts.ventilation_minutes
-    if line is None or not minutes:
+    if line is None or not minutes or not ledger(facts).counted("ventilator"):
         return
     hours = ledger(facts).quantity("ventilator")
     if abs(hours - minutes / MINUTES_PER_HOUR) > tolerance_hours:
@@ -265,8 +265,14 @@ def repeated_lines(facts: Facts) -> Iterator[Hit]:
     """The same item, time, quantity, price and order twice, and not refunded."""
     groups: dict[tuple[object, ...], list[Line]] = defaultdict(list)
     refunds: dict[tuple[str, float, float | None], int] = defaultdict(int)
-    for line in ledger(facts).lines:
+    book = ledger(facts)
+    if not book.clear:
+        return
+    ordered = {line.name for line in book.lines if line.row.order_number}
+    for line in book.lines:
         row = line.row
+        if line.quantity > 0 and (row.price_yuan is None or (line.name in ordered and not row.order_number)):
+            continue  # what may tell it from the other is not known
         if line.quantity < 0:
             refunds[line.name, -line.quantity, row.price_yuan] += 1
         elif line.quantity > 0 and row.charged_at is not None and line.name:
@@ -286,7 +292,9 @@ def repeated_lines(facts: Facts) -> Iterator[Hit]:
 
 @predicate(needs=LINES)
 def refund_above_charge(facts: Facts) -> Iterator[Hit]:
-    """More of an item was refunded than charged."""
+    """More of an item was refunded than charged; silent where a line does not say what and how much."""
+    if not all(line.row.item_name and line.row.quantity is not None for line in ledger(facts).lines):
+        return
     sums: dict[str, float] = defaultdict(float)
     last: dict[str, Line] = {}
     for line in ledger(facts).lines:

@@ -154,7 +154,8 @@ def _rows(facts: Facts, groups: Sequence[CodeGroup]) -> list[tuple[str, int]] | 
     """One row for each group, none twice; None when a group has no row."""
     found: list[tuple[str, int]] = []
     for group in groups:
-        index = _first(facts, group, found)
+        # Only a code of the first group makes the rule worth a look: a name beside an unknown code does not.
+        index = _first(facts, group, found, own_names=bool(found))
         if index is None:
             return None
         found.append((_NODE[group.system], index))
@@ -164,8 +165,10 @@ def _rows(facts: Facts, groups: Sequence[CodeGroup]) -> list[tuple[str, int]] | 
 _NODE = {"icd10": "diseinfo", "icd9cm3": "oprninfo"}
 
 
-def _first(facts: Facts, group: CodeGroup, taken: Sequence[tuple[str, int]]) -> int | None:
-    """The first row with a code of the group that is not taken."""
+def _first(
+    facts: Facts, group: CodeGroup, taken: Sequence[tuple[str, int]], *, own_names: bool = True
+) -> int | None:
+    """The first row with a code of the group that is not taken; by ``own_names`` too beside unknown codes."""
     node, prefixes = _NODE[group.system], group.prefixes
     diagnosis = node == "diseinfo"
     codes = facts.diagnosis_codes if diagnosis else facts.procedure_codes
@@ -174,7 +177,7 @@ def _first(facts: Facts, group: CodeGroup, taken: Sequence[tuple[str, int]]) -> 
         code = codes[index]
         if code is None or not (group.words or code.code.startswith(prefixes)):
             continue  # the usual row at once
-        if group.holds(code, rows[index].name) and (node, index) not in taken:
+        if group.holds(code, rows[index].name if own_names else None) and (node, index) not in taken:
             return index
     return None
 

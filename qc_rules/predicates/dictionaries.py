@@ -82,6 +82,12 @@ def _name_fault(code: CodeFacts, name: str) -> tuple[str, Severity | Literal[""]
     return f"与编码不匹配，{code.code} 的标准名称为“{code.name}”", ""
 
 
+ICD10_FORM = re.compile(
+    r"[A-Z]\d{2}\.(?:\d{3}|x\d{2}|\dx\d)(?:x\d{3,4})?(?:\+[A-Z]\d{2}(?:\.[\dx]{1,3})?(?:x\d{3})?\*?)?\*?"
+)
+"""Form of a code in the insurance edition of ICD-10."""
+
+
 @predicate(rows=("diseinfo",))
 def diagnosis_not_in_book(facts: Facts, node: str, index: int, row: Any) -> Iterator[Hit]:
     """A western diagnosis code is not in the code book, or its name is not that of the code."""
@@ -89,6 +95,8 @@ def diagnosis_not_in_book(facts: Facts, node: str, index: int, row: Any) -> Iter
     if code is None or not code.code or code.name == name or index not in facts.western:
         return
     if not code.known:
+        if row.kind is None and not ICD10_FORM.fullmatch(code.code):
+            return  # without 诊断类别 it may be a code of Chinese medicine
         values = {"reason": f"编码 {code.code} 不在《医疗保障疾病诊断分类与代码》中"}
         yield Hit(node, index, "diag_code", values=values)
     elif name is not None and not name.isspace():

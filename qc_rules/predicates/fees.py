@@ -48,7 +48,7 @@ def charge_parts_differ(facts: Facts) -> Iterable[Hit]:
     try:
         for part in parts:
             rest = tuple(map(sub, rest, part))
-        if min(rest) > -LESS_THAN_A_FEN and max(rest) < LESS_THAN_A_FEN:
+        if not rest or (min(rest) > -LESS_THAN_A_FEN and max(rest) < LESS_THAN_A_FEN):
             return ()
     except TypeError:
         pass  # an amount is missing somewhere: look row by row
@@ -104,7 +104,7 @@ def payments_disagree(facts: Facts, *, account_funds: tuple[str, ...], tolerance
 def _unbalanced(
     facts: Facts, self_pay: float, own_pay: float, account_funds: tuple[str, ...], tolerance_fen: int
 ) -> Iterator[Hit]:
-    stay, funds, total = facts.stay, facts.list.fund_payments, _total_yuan(facts)
+    stay, funds, total = facts.stay, facts.list.fund_payments, facts.stay.total_fee_yuan
     patient, tolerance = self_pay + own_pay, tolerance_fen / 100 + LESS_THAN_A_FEN
     paid: float | None = 0.0 if funds else None
     for row in funds:
@@ -134,7 +134,7 @@ def share_above_total(facts: Facts) -> Iterable[Hit]:
     largest = max(stay.self_pay_yuan or 0, stay.own_pay_yuan or 0)
     if largest <= 0:
         return ()
-    total = _total_yuan(facts)
+    total = facts.stay.total_fee_yuan
     if total is None or largest < total + LESS_THAN_A_FEN:
         return ()
     return [Hit("setlinfo", wire=wire) for wire, yuan in shares if yuan and yuan > total + LESS_THAN_A_FEN]

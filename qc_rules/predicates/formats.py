@@ -14,6 +14,7 @@ from typing import Any
 from models.settlement_list import FIELDS, Weights
 from qc_rules.facts import Facts, as_text
 from qc_rules.predicates import OUTPATIENT, Hit, predicate
+from qc_rules.predicates.dictionaries import ICD10_FORM
 from qc_rules.predicates.structure import defect_hit
 
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
@@ -71,7 +72,8 @@ def _identity_agrees(facts: Facts) -> bool:
 
 
 def _infant(facts: Facts, days: int) -> bool:
-    return facts.days_since_birth is not None and facts.days_since_birth <= days
+    """Whether the patient is at most so old, or may be."""
+    return facts.days_since_birth is None or facts.days_since_birth <= days
 
 
 @predicate(fields=("certno",), unless=_identity_agrees)
@@ -220,18 +222,17 @@ def several_weights_wrong(facts: Facts, *, fields: tuple[str, ...]) -> Iterator[
             yield Hit("setlinfo", wire=wire, values={"reason": reason})
 
 
-_ICD10 = re.compile(
-    r"[A-Z]\d{2}\.(?:\d{3}|x\d{2}|\dx\d)(?:x\d{3,4})?(?:\+[A-Z]\d{2}(?:\.[\dx]{1,3})?(?:x\d{3})?\*?)?\*?"
-)
 _ICD9 = re.compile(r"\d{2}\.(?:[\dx]{4}|\d{3}[\dA-Z]\d)(?:x\d{3})?")
 
 
 @predicate(rows=("diseinfo",))
 def diagnosis_code_malformed(facts: Facts, node: str, index: int, row: Any) -> Iterator[Hit]:
     """A western diagnosis code does not have the form of the insurance edition of ICD-10."""
-    del row
     code = facts.diagnosis_codes[index]
-    if code and not code.known and code.code and not _ICD10.fullmatch(code.code) and index in facts.western:
+    # Without 诊断类别 it may be a code of Chinese medicine.
+    if code is None or code.known or not code.code or row.kind is None or index not in facts.western:
+        return
+    if not ICD10_FORM.fullmatch(code.code):
         yield Hit(node, index, "diag_code")
 
 

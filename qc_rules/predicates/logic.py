@@ -275,7 +275,7 @@ def declared_too_early(facts: Facts) -> Iterable[Hit]:
 def nursing_days_disagree(facts: Facts, *, counting: str) -> Iterable[Hit]:
     """Days of nursing are more than the days of the stay, or not ``exactly`` as many."""
     nursing = facts.nursing_days
-    days = facts.stay_days if facts.stay.length_of_stay is None else facts.stay.length_of_stay
+    days = facts.stay.length_of_stay
     if not nursing or days is None or days < 0:
         return ()
     days = max(days, 1)  # on the day of admission and discharge the patient is nursed too
@@ -339,6 +339,9 @@ def _diagnosis_flags(facts: Facts) -> Iterator[Hit]:
     marked = flags.count("1")
     if not flags or marked == 1 or (marked == 0 and None in flags):
         return
+    kinds = {rows[index].kind for index in western}
+    if marked and None in kinds and len(kinds) > 1:
+        return  # a row without 诊断类别 may be one of Chinese medicine
     what = "主诊断标志为 1" if wire == "maindiag_flag" else "诊断类别为 1（西医主要诊断）"
     values = {"what": what, "count": marked}
     seen: list[str | None] = [None] * len(rows)

@@ -50,7 +50,7 @@ def severer_injury_listed(facts: Facts, *, ranks: tuple[str, ...], distance: int
         for i in facts.others
         if (other := facts.diagnosis_codes[i])
         and _rank(other.code, levels) >= own + distance
-        and facts.list.diagnoses[i].condition_on_admission != AROSE_LATER
+        and facts.list.diagnoses[i].condition_on_admission not in (None, AROSE_LATER)
     ]
     if severer:
         yield Hit("diseinfo", principal, "diag_code", values={"others": shown_diagnoses(facts, severer)})

@@ -64,7 +64,11 @@ def diagnoses_together(
         for index in _matching(facts, _rows(facts, role), left):
             others = [i for i in _matching(facts, _rows(facts, with_role), right, but) if i != index]
             if present:
-                others = [i for i in others if facts.list.diagnoses[i].condition_on_admission != AROSE_LATER]
+                others = [
+                    i
+                    for i in others
+                    if facts.list.diagnoses[i].condition_on_admission not in (None, AROSE_LATER)
+                ]
             if others:
                 yield Hit("diseinfo", index, "diag_code", values={"others": shown_diagnoses(facts, others)})
 
