@@ -52,7 +52,7 @@ class Ledger:
                 self._of[concept].append(line)
 
         self.clear = all(
-            line.quantity >= 0 and (line.fen or 0) >= 0 or _identified(line) for line in self.lines
+            (line.quantity >= 0 and (line.fen or 0) >= 0) or _identified(line) for line in self.lines
         )
         """Whether it is known of every refund what was given back, so that charged less refunded is known."""
         self.whole = self.clear and _whole(facts, self.lines)
