@@ -22,9 +22,9 @@ SOME_RULES_NEED = HealthCheck.function_scoped_fixture
 
 ABSENT = re.compile("没有|缺|只有|未填|可用合并编码|主诊断标志却不是")
 """What a finding of presence says: that a field, or what belongs to something listed, is not there (没有、缺少、
-只有其一), or that the combined code or the flag of the principal diagnosis is not. With family CMP this is the family of presence: a rule that asks
-for a partner (a delivery for its outcome, a charge for its order) is silent as long as the partner is known, so
-that taking the partner's field away makes it speak."""
+只有其一), or that the combined code or the flag of the principal diagnosis is not. With family CMP this is the
+family of presence: a rule that asks for a partner (a delivery for its outcome, a charge for its order) is silent
+as long as the partner is known, so that taking the partner's field away makes it speak."""
 
 SECOND_SOURCES = {
     "setlinfo": {
