@@ -44,7 +44,9 @@ from api.batch.work import (
     Job,
     Options,
     Part,
+    Stored,
     check_part,
+    masked_findings,
     trial_packs,
     unpack_group,
     unpack_outcome,
@@ -65,7 +67,7 @@ from api.services.changes import (
     program_ref,
 )
 from api.services.check import Checker
-from api.services.month.records import Reading
+from api.services.month.records import Reading, leads_of
 from api.settings import Settings
 from api.store import audit
 from api.store.acceptances import StoredAcceptances
@@ -76,6 +78,7 @@ from api.store.tables import ListVersion, RunPart, StoredText
 from api.store.vault import Vault, unmasked_payload
 from models.pack import PackError, PackRef
 from models.report import Accepted, Finding
+from models.report import Report as CheckReport
 from models.wire import decode
 from qc_rules.packs import national_pack
 
@@ -103,7 +106,10 @@ class RecheckJob(msgspec.Struct, frozen=True):
 
 
 class StoredList(msgspec.Struct, frozen=True, array_like=True):
-    """A list of the earlier run with what was said of it; ``corrected``: a newer version takes its place."""
+    """A list of the earlier run with what was said of it; ``corrected``: a newer version takes its place.
+
+    ``result``: the row of Result; ``beside``: what the month's report says of the list beside its findings.
+    """
 
     number: int
     source: str
@@ -113,9 +119,10 @@ class StoredList(msgspec.Struct, frozen=True, array_like=True):
     corrected: bool
     payload: bytes
     identity: bytes
-    group: bytes
+    result: dict[str, Any]
     found: dict[str, int]
     findings: tuple[Finding, ...]
+    beside: tuple[Finding, ...]
 
 
 class StoredPart(msgspec.Struct, frozen=True):
@@ -197,15 +204,71 @@ class RecheckDesk:
                 kept.append(one.number)
                 continue
             whole += work.whole
-            earlier = Earlier(one.findings, unpack_group(one.group))
+            earlier = Earlier(one.findings, unpack_group(one.result["grouping"]))
             examined = examine_again(scope, work, self.after, received, earlier, accepted=self.desk.accepted)
-            place = one.source, one.line
-            lists.append(
-                self.desk.summed(received, content, examined, reading, number=one.number, place=place)
-            )
+            if work.only_rules and not scope.accepted_rules and not scope.accepted_lists:
+                findings = masked_findings(received, examined.report.findings)
+                if _same(one, examined.report, findings):
+                    kept.append(one.number)
+                    continue
+                lists.append(_with_findings(one, examined.report, findings))
+            else:
+                row = one.result
+                known = None if work.whole or work.dip else (row["dip"], row["dip_score"], row["dip_amount"])
+                lists.append(
+                    self.desk.summed(
+                        received,
+                        content,
+                        examined,
+                        reading,
+                        number=one.number,
+                        place=(one.source, one.line),
+                        stored=Stored(row["list_key"], known),
+                    )
+                )
             versions.append(one.version)
         packs = self.desk.used(reading)
         return Rechecked(tuple(kept), tuple(lists), tuple(versions), packs, whole)
+
+
+def _same(one: StoredList, report: CheckReport, findings: tuple[Finding, ...]) -> bool:
+    row = one.result
+    said = row["verdict"], row["score"], row["grade"]
+    return findings == one.findings and said == (report.verdict, report.score, report.grade)
+
+
+def _with_findings(one: StoredList, report: CheckReport, findings: tuple[Finding, ...]) -> CheckedList:
+    """The earlier result with other findings: group, weight and money are as they were."""
+    row = one.result
+    # Not read as a Record: a whole number would come back as a fraction, and the bytes be others.
+    record = {**msgspec.msgpack.decode(row["record"]), "leads": leads_of(findings)}
+    kept = {name: row[name] for name in _KEPT}
+    return CheckedList(
+        **kept,
+        interface=report.interface,
+        digest="",
+        payload=b"",
+        identity=b"",
+        people=b"",
+        institution="",
+        admitted=None,
+        discharged=None,
+        verdict=report.verdict,
+        score=report.score,
+        grade=report.grade,
+        record=_pack(record),
+        group=row["grouping"],
+        errors=sum(found.severity == "error" and found.accepted is None for found in findings),
+        warnings=sum(found.severity == "warn" and found.accepted is None for found in findings),
+        findings=findings,
+        across=one.beside,
+    )
+
+
+_KEPT = (
+    "number", "source", "line", "list_key", "list_id", "department", "doctor", "drg", "adrg", "mdc", "reason",
+    "dip", "dip_score", "dip_amount", "cost", "weight", "expected",
+)  # fmt: skip
 
 
 def _surroundings(checker: Checker, options: Options) -> Surroundings:
@@ -546,20 +609,17 @@ def _stored_lists(connection: Connection, base: int, triage: _Triage) -> tuple[S
         if keys[row.list_key] == row.version:
             texts[row.list_key] = row
     findings: dict[int, list[Finding]] = defaultdict(list)
+    beside: dict[int, list[Finding]] = defaultdict(list)
     for row in connection.execute(
         select(FINDING)
         .where(FINDING.c.run_id == base, FINDING.c.number.in_(sorted(triage.asked)))
-        .where(FINDING.c.position < ACROSS_POSITION)
+        .where(FINDING.c.position <= ACROSS_POSITION)
         .order_by(FINDING.c.number, FINDING.c.position)
     ):
-        findings[row.number].append(finding_of(row))
+        place = beside if row.position == ACROSS_POSITION else findings
+        place[row.number].append(finding_of(row))
     rows = connection.execute(
-        select(
-            *(
-                RESULT.c[name]
-                for name in ("number", "list_key", "version", "list_id", "source", "line", "grouping")
-            )
-        )
+        select(RESULT)
         .where(RESULT.c.run_id == base, RESULT.c.number.in_(sorted(triage.asked)))
         .order_by(RESULT.c.number)
     )
@@ -577,9 +637,10 @@ def _stored_lists(connection: Connection, base: int, triage: _Triage) -> tuple[S
                 version != row.version,
                 text.payload,
                 text.identity,
-                row.grouping,
+                dict(row._mapping),
                 dict(has),
                 tuple(findings.get(row.number, ())),
+                tuple(beside.get(row.number, ())),
             )
         )
     return tuple(lists)

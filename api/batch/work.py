@@ -33,7 +33,7 @@ from api.services.payment import billing_of_list
 from api.services.rules import TrialStore
 from api.settings import Settings
 from api.store.lists import list_key
-from api.store.vault import IDENTITY, Vault, digest_of, join_people, mask_text
+from api.store.vault import IDENTITY, Masked, Vault, digest_of, join_people, mask_text
 from grouper.dip.engine import DipEngine
 from grouper.dip.score import DipPlan, score_case
 from models.grouping import Case, GroupResult
@@ -178,6 +178,13 @@ unpack_across = msgspec.msgpack.Decoder(tuple[FoundAcross, ...]).decode
 unpack_group = msgspec.msgpack.Decoder(GroupResult).decode
 
 
+class Stored(msgspec.Struct, frozen=True):
+    """The key of a list in the store, and what is known by DIP: code, score and amount, None to work it out."""
+
+    list_key: str
+    dip: tuple[str, float | None, int | None] | None = None
+
+
 class Desk:
     """What one process keeps for the parts of one run: packs, code books, compiled rules."""
 
@@ -250,23 +257,28 @@ class Desk:
         *,
         number: int,
         place: tuple[str, int],
+        stored: Stored | None = None,
     ) -> CheckedList:
-        """All that is stored of a list that was examined; ``place``: its file and line."""
+        """All that is stored of a list that was examined; ``place``: its file and line.
+
+        ``stored``: what is known of a list whose version is in the store already, and is not made again.
+        """
         facts, report = examined.facts, examined.report
         source, line = place
         stay, group = facts.stay, facts.group
         assert group is not None  # noqa: S101 -- what was examined has its group, if only one that says why not
         findings = masked_findings(received, report.findings)
         record = self.recorder.record_of(facts, examined.case, findings, reading, file=0, line=line)
-        dip, score, amount = self._dip(received, examined.case, facts.discharged_on)
+        known = stored.dip if stored else None
+        dip, score, amount = known or self._dip(received, examined.case, facts.discharged_on)
         self._packs.update(dict.fromkeys(report.packs))
-        masked = self.vault.mask(content)
-        digest = digest_of(content)
+        masked = Masked(b"", b"") if stored else self.vault.mask(content)
+        digest = "" if stored else digest_of(content)
         return CheckedList(
             number=number,
             source=source,
             line=line,
-            list_key=list_key(received, digest),
+            list_key=stored.list_key if stored else list_key(received, digest),
             list_id=report.list_id,
             interface=report.interface,
             digest=digest,

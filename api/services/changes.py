@@ -182,6 +182,11 @@ class Work(msgspec.Struct, frozen=True):
     def nothing(self) -> bool:
         return self == NOTHING
 
+    @property
+    def only_rules(self) -> bool:
+        """Whether group, weight and money stay as they were."""
+        return not (self.whole or self.group or self.price or self.dip)
+
 
 NOTHING = Work()
 WHOLE = Work(whole=True)
