@@ -19,19 +19,19 @@ from tests.api.batch.conftest import (  # noqa: F401 -- fixtures are found by th
 
 LISTS = 40
 FORMULA = '=HYPERLINK("http://example.invalid","x")'
-NAME, CERTIFICATE = "欧阳虚构", "510101199001011234"
+NAME = "欧阳虚构"
 Run = Callable[..., int]
 
 
 def month_lists(count: int = LISTS) -> list[Body]:
-    """Lists of which some have errors, one is hostile, and all have the same name and certificate."""
+    """Lists of which some have errors, one is hostile, and all have the same name."""
     found = bodies(count)
     for number, body in enumerate(found):
         stay = body["setlinfo"]
-        stay["psn_name"], stay["certno"] = NAME, CERTIFICATE[:-4] + f"{number:04d}"
-        stay["patn_cert_type"] = "01"
+        stay["psn_name"] = NAME
         if number % 4 == 0:
-            stay.pop("medfee_sumamt", None)
+            for name in ("medfee_sumamt", "gend", "dscg_way"):
+                stay.pop(name, None)
     found[1]["setlinfo"]["chfpdr_code"] = FORMULA
     found[1]["setlinfo"]["adm_way"] = "<script>alert(1)</script>"
     found[2]["diseinfo"] = []

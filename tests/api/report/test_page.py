@@ -38,7 +38,7 @@ def content() -> ReportContent:
         entry("no_mdc"),
     ]  # fmt: skip
     change = CodingChange(HOSTILE, "A03", 1, 2, ("I10.x00", "I11.900"), ("", ""), ("E11.900",), (), (), ())
-    made = content_of(lists, coding=coding_changes(1, [change]), code_name=lambda _: HOSTILE)
+    made = content_of(lists, coding=coding_changes([change]), code_name=lambda _: HOSTILE)
     before = TrendPoint("2026-09", 4, "ab", made.totals, "甲", "乙")
     return msgspec.structs.replace(made, trend=(before, *made.trend))
 

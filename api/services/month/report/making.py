@@ -108,17 +108,24 @@ def make_content(
     )
 
 
-def coding_changes(changed: int, changes: Iterable[CodingChange]) -> CodingChanges:
-    """Counts of what changed; ``changed`` lists have several versions, ``changes`` those with other codes."""
-    found = [one for one in changes if not one.empty]
+def coding_changes(compared: Iterable[CodingChange]) -> CodingChanges:
+    """Counts of what changed in lists that have several versions, and the first of those with other codes."""
+    changed = recoded = principal = procedure = 0
+    sums = [0, 0, 0, 0]
+    lines: list[CodingChange] = []
+    for one in compared:
+        changed += 1
+        if one.empty:
+            continue
+        recoded += 1
+        principal += one.principal[0] != one.principal[1]
+        procedure += one.main_procedure[0] != one.main_procedure[1]
+        for at, codes in enumerate(
+            (one.diagnoses_added, one.diagnoses_removed, one.procedures_added, one.procedures_removed)
+        ):
+            sums[at] += len(codes)
+        if len(lines) < MOST_CHANGES:
+            lines.append(one)
     return CodingChanges(
-        changed=changed,
-        recoded=len(found),
-        principal=sum(one.principal[0] != one.principal[1] for one in found),
-        main_procedure=sum(one.main_procedure[0] != one.main_procedure[1] for one in found),
-        diagnoses_added=sum(len(one.diagnoses_added) for one in found),
-        diagnoses_removed=sum(len(one.diagnoses_removed) for one in found),
-        procedures_added=sum(len(one.procedures_added) for one in found),
-        procedures_removed=sum(len(one.procedures_removed) for one in found),
-        lines=tuple(found[:MOST_CHANGES]),
+        changed, recoded, principal, procedure, sums[0], sums[1], sums[2], sums[3], tuple(lines)
     )

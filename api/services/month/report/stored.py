@@ -16,7 +16,6 @@ from sqlmodel import SQLModel
 from api.services.month.records import Record
 from api.services.month.report.content import (
     CodingChange,
-    CodingChanges,
     GroupTotals,
     Origin,
     ReportContent,
@@ -193,7 +192,7 @@ def report_of(
             past_groups=[group for one in alike for group in one.report.groups],
             past_name=_period([one.report.month for one in alike]),
             trend=tuple(one.point for one in past),
-            coding=_coding_changes(connection, run.id),
+            coding=coding_changes(_coding_changes(connection, run.id)),
             notes=tuple(_notes(past, alike, packs)),
             with_study=with_study,
         )
@@ -403,43 +402,41 @@ def _past_records(connection: Connection, run_ids: Sequence[int]) -> Iterator[Re
             yield msgspec.structs.replace(_decode_record(record), file=file, line=number)
 
 
-def _coding_changes(connection: Connection, run_id: int) -> CodingChanges:
-    """How the codes of lists changed that are stored in several versions."""
-    rows = connection.execute(
+def _coding_changes(connection: Connection, run_id: int) -> Iterator[CodingChange]:
+    """Each list of a run that is stored in several versions: the codes of the first and of the run's own."""
+    rows = connection.execution_options(yield_per=FETCHED).execute(
         select(RESULT.c.list_key, RESULT.c.version, RESULT.c.list_id, RESULT.c.department)
         .where(RESULT.c.run_id == run_id, RESULT.c.version > 1)
         .order_by(RESULT.c.number)
     )
-    changed, changes = 0, []
     while part := list(islice(rows, CHUNK)):
-        changed += len(part)
         versions = connection.execute(
             select(VERSION.c.list_key, VERSION.c.version, VERSION.c.payload).where(
                 VERSION.c.list_key.in_([row.list_key for row in part])
             )
         )
         payloads = {(row.list_key, row.version): row.payload for row in versions}
+        firsts: dict[str, int] = {}
+        for key, number in payloads:
+            firsts[key] = min(number, firsts.get(key, number))
         for key, version, list_id, department in part:
-            first = min(number for other, number in payloads if other == key)
+            first = firsts[key]
             try:
                 before, after = _codes(payloads[key, first]), _codes(payloads[key, version])
             except DecodeError:
                 continue  # stored by a later edition of the program: what it says is not known here
-            changes.append(
-                CodingChange(
-                    list_id=list_id,
-                    department=department,
-                    first_version=first,
-                    version=version,
-                    principal=(_first(before[0]), _first(after[0])),
-                    main_procedure=(_first(before[1]), _first(after[1])),
-                    diagnoses_added=_less(after[0], before[0]),
-                    diagnoses_removed=_less(before[0], after[0]),
-                    procedures_added=_less(after[1], before[1]),
-                    procedures_removed=_less(before[1], after[1]),
-                )
+            yield CodingChange(
+                list_id=list_id,
+                department=department,
+                first_version=first,
+                version=version,
+                principal=(_first(before[0]), _first(after[0])),
+                main_procedure=(_first(before[1]), _first(after[1])),
+                diagnoses_added=_less(after[0], before[0]),
+                diagnoses_removed=_less(before[0], after[0]),
+                procedures_added=_less(after[1], before[1]),
+                procedures_removed=_less(before[1], after[1]),
             )
-    return coding_changes(changed, changes)
 
 
 def _codes(payload: bytes) -> tuple[list[str], list[str]]:
