@@ -39,7 +39,7 @@ SIZES = (1_000, 10_000, 100_000)
 SAMPLE = 1_000
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 2.0
 
 
 class Family:
@@ -71,7 +71,7 @@ class Family:
             self._look()
 
     def _look(self) -> float:
-        """Processes that have ended keep what they were last seen with, at most a fifth of a second less."""
+        """Processes that have ended keep what they were last seen with, at most two seconds less."""
         parents, found = {}, {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
