@@ -1,22 +1,36 @@
-"""How fast suggestion is: loading, memory, and the time of one mention beside a bare TF-IDF look-up.
+"""How fast suggestion is, beside a bare TF-IDF look-up, and how it learns from more and more history.
 
-Run from the repository root: ``python -m benchmarks.suggestion``. Texts are made by the program's own
-variations, so that nothing of a hospital is needed.
+Run from the repository root: ``python -m benchmarks.suggestion`` prints loading, memory and the time of one
+mention; texts are made by the program's own variations, so that nothing of a hospital is needed.
+``--history PAST.jsonl --gold GOLD.jsonl --kind diagnosis`` prints the learning curve: trained on the first
+750, 1,500, 3,000 and 6,000 codings, measured on other texts, with intervals and both baselines.
 """
 
 from __future__ import annotations
 
+import argparse
 import resource
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from coding.evaluate import baseline_tfidf
+from coding.evaluate import (
+    Prediction,
+    baseline_fuzzy,
+    baseline_tfidf,
+    calibration_error,
+    predict,
+    read_gold,
+    scores,
+)
 from coding.library import System
 from coding.names import SYSTEMS
-from coding.suggestion.assembly import ModelStore, open_suggester
+from coding.suggestion.assembly import Foundation, ModelStore, open_suggester, past_of, read_codings
+from coding.suggestion.suggest import Suggester
+from coding.suggestion.train import remember, train_on_history
 from coding.suggestion.variations import Variations
 from models.pack import PackStore
 
@@ -59,8 +73,44 @@ def measure(system: System) -> Measured:
     return Measured(loaded, memory, p50, p95, floor_p50, floor_p95)
 
 
+SIZES = (750, 1500, 3000, 6000)
+
+
+def curve(system: System, history: Path, gold: Path, sizes: Sequence[int] = SIZES) -> None:
+    """Print name acc1 and hit5 with intervals after each size of history, and of both baselines."""
+    foundation = Foundation.load(PackStore(), system)
+    codings, golds = read_codings(history), read_gold(gold)
+
+    def show(label: str, given: list[Prediction], *, calibrated: bool = True) -> None:
+        figures = "; ".join(f"{one.level} {one.acc1} / {one.hit5}" for one in scores(system, golds, given))
+        error = f"; calibration error {calibration_error(golds, given):.3f}" if calibrated else ""
+        print(f"{label}: {figures}{error}", flush=True)
+
+    plain = foundation.index()
+    for name, method in (("TF-IDF", baseline_tfidf), ("rapidfuzz", baseline_fuzzy)):
+        show(name, [method(plain, one.text) for one in golds], calibrated=False)
+    for size in sorted({min(size, len(codings)) for size in sizes}):
+        index = foundation.index(codings[:size])
+        past = past_of(index, codings[:size])
+        started = time.process_time()
+        model = train_on_history(index, past)
+        spent = time.process_time() - started
+        suggester = Suggester(index, model, foundation.limits, remember(index, past))
+        given = [predict(suggester, one.text) for one in golds]
+        show(f"{size} codings ({spent:.0f} s CPU)", given)
+
+
 def main() -> None:
-    """Print one line a system: load time, memory so far, p50 and p95 a text, ratio to the floor."""
+    """Print one line a system (load, memory, p50 and p95 a text, ratio to the floor), or the curve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--history", type=Path)
+    parser.add_argument("--gold", type=Path)
+    parser.add_argument("--kind", choices=("diagnosis", "procedure"), default="diagnosis")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    given = parser.parse_args()
+    if given.history and given.gold:
+        curve("icd10" if given.kind == "diagnosis" else "icd9cm3", given.history, given.gold, given.sizes)
+        return
     for system in SYSTEMS:
         one = measure(system)
         print(

@@ -126,9 +126,9 @@ def predict(suggester: Suggester, text: str) -> Prediction:
 
 
 def shown_names(system: System, candidate: Candidate) -> tuple[str, ...]:
-    """How a candidate is named: a procedure by its title; a diagnosis by the name that matched, which
-    for a hospital on another edition is the term it knows."""
-    return (candidate.name,) if system == "icd9cm3" else (candidate.matched,)
+    """How a candidate is named: a diagnosis by the name that matched, which for a hospital on another
+    edition is the term it knows; a procedure by its title, unless this hospital chose the other name."""
+    return (candidate.matched,) if system == "icd10" or candidate.past else (candidate.name,)
 
 
 def baseline_tfidf(index: NameIndex, text: str) -> Prediction:

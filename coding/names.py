@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from coding.library import CodeTable, System
+from models.pack import Pack
 
 __all__ = ["SYSTEMS", "NameTable", "System"]
 SYSTEMS: tuple[System, ...] = ("icd10", "icd9cm3")
@@ -41,10 +42,19 @@ class NameTable:
     @classmethod
     def of(cls, table: CodeTable) -> NameTable:
         """The columns of one code book of the library. Raises PackError."""
-        pack = table.pack
+        return cls.read(table.pack, table.system)
+
+    @classmethod
+    def read(cls, pack: Pack, system: System) -> NameTable:
+        """The columns of one code book, straight from its pack. Raises PackError."""
         aliases = pack.rows("aliases") if "aliases" in pack.manifest.tables else []
-        crosswalk = pack.rows("crosswalk") if "crosswalk" in pack.manifest.tables else []
-        return cls.build(table.system, pack.rows("codes"), aliases, crosswalk)
+        # Far the longest table, of which only two columns are used.
+        crosswalk = (
+            pack.records("crosswalk", "insurance_code", "edition")
+            if "crosswalk" in pack.manifest.tables
+            else []
+        )
+        return cls.build(system, pack.rows("codes"), aliases, crosswalk)
 
     @classmethod
     def build(
@@ -52,13 +62,13 @@ class NameTable:
         system: System,
         codes: Iterable[Mapping[str, str]],
         aliases: Iterable[Mapping[str, str]],
-        crosswalk: Iterable[Mapping[str, str]] = (),
+        crosswalk: Iterable[tuple[str, ...]] = (),
     ) -> NameTable:
-        """From rows ``code,name,grey[,kind]``, ``code,name,edition`` and ``edition,code,insurance_code``."""
+        """From rows ``code,name,grey[,kind]``, ``code,name,edition`` and pairs (insurance code, edition)."""
         rows = sorted(codes, key=lambda row: row["code"])
         place = {row["code"]: index for index, row in enumerate(rows)}
         titles = [row["name"] for row in rows]
-        known = {(row["insurance_code"], row["edition"]) for row in crosswalk}
+        known = set(crosswalk)
         editions = Counter(code for code, _ in known)
         names, owner, edition = list(titles), list(range(len(rows))), [""] * len(rows)
         # An edition that has a code and no other name for it has the code's title.

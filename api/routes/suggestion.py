@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from api.answers import API_PREFIX, JSON, answer, json_body, ok
 from api.problems import ProblemError
+from api.routes.group import field_problem
 from api.services.suggestion import SYSTEM_OF, Kind
 from api.state import ServiceDep
 from coding.library import System
@@ -82,13 +83,32 @@ class AcceptRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     by: ShortText = ""
 
 
+EXPECTED = {
+    "text": f"文本，1 到 {MAXIMUM_TEXT} 字（采纳时最多 500 字）",
+    "kind": "文本：diagnosis 诊断，procedure 手术操作",
+    "context": "对象：sex（1 男，2 女）、age（0 到 150 的整数）、department（文本）、diagnoses 和 procedures（编码文本的数组）",
+    "limit": " 1 到 20 的整数",
+    "codes": "编码文本的数组，1 到 20 个",
+    "department": "文本，最多 64 字",
+    "by": "文本，最多 64 字",
+}
+"""What each field of a request may hold."""
+
+
 def _decoded(content: bytes, shape: type[Request_]) -> Request_:
+    """Raises ProblemError that names the field and what it may hold."""
     try:
         return msgspec.json.decode(content, type=shape)
     except msgspec.ValidationError as error:
-        raise ProblemError("invalid-request", f"请求内容不符合要求（{error}）") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ProblemError("invalid-json", f"报文不是有效的 JSON（{error}）") from error
+        said = str(error)
+        fields = {one: EXPECTED[one] for one in shape.__struct_fields__}
+        if "unknown field" in said and "`$.context`" in said:
+            fields = dict.fromkeys(StayContext.__struct_fields__, "")
+        if " field `" not in said and "`$" not in said:
+            raise ProblemError("invalid-request", f"报文应为 JSON 对象，可含 {'、'.join(fields)}") from error
+        raise field_problem(said, fields) from error
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise ProblemError("invalid-json", "不是有效的 UTF-8 JSON 对象") from error
 
 
 def _body(schema: str, example: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol
@@ -16,6 +16,7 @@ from coding.names import System
 from coding.suggestion.advice import Advice, advise
 from coding.suggestion.assembly import Coding, Foundation, ModelStore, open_suggester, past_of
 from coding.suggestion.context import Context
+from coding.suggestion.history import Memory
 from coding.suggestion.model import Model, ModelError
 from coding.suggestion.suggest import Mention, Suggester
 from coding.suggestion.train import Progress, remember, silent, train_on_history
@@ -165,8 +166,12 @@ def train(
         return tuple(scores(system, golds, [predict(suggester, gold.text) for gold in golds]))
 
     before, after = measure(current), measure(candidate)
-    version = models.add(candidate, used + held)
     better = after[0].acc1.value >= before[0].acc1.value - ALLOWED_LOSS
+    if better:
+        # What was held out has served its purpose: the model in use remembers it too.
+        full = foundation.index(codings)
+        candidate = replace(candidate, memory=Memory.fit(remember(full, past_of(full, codings))))
+    version = models.add(candidate, codings)
     if better:
         models.activate(system, version)
     return Trained(version, better, len(used), len(held), before, after)

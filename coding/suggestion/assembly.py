@@ -10,7 +10,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from coding.library import load_table
 from coding.names import NameTable, System
 from coding.suggestion.context import SexLimits
 from coding.suggestion.index import NameIndex, compact, with_local, with_morphology
@@ -97,7 +96,7 @@ class Foundation:
     ) -> Foundation:
         """Read the packs. Raises PackError."""
         terms = Terms.load(store.pack_for("coding-terms", region))
-        table = NameTable.of(load_table(store.pack_for(system, region)))
+        table = NameTable.read(store.pack_for(system, region), system)
         path = words or SHIPPED_MODELS / WORDS
         tokenizer = (
             Tokenizer.load(path) if path.is_file() else Tokenizer.learn(terms.normalize.names(table.names))
@@ -150,7 +149,7 @@ def past_of(index: NameIndex, codings: Iterable[Coding]) -> list[Past]:
             if row is not None:
                 rows[row] = None
         if rows:
-            found.append(Past(coding.text, tuple(rows)))
+            found.append(Past(coding.text, tuple(rows), coding.department))
     return found
 
 
@@ -194,7 +193,14 @@ class ModelStore:
         folder = self.site / model.system / version
         model.save(folder)
         lines = "".join(
-            json.dumps({"text": one.text, "chosen": [list(pair) for pair in one.chosen]}, ensure_ascii=False)
+            json.dumps(
+                {
+                    "text": one.text,
+                    "chosen": [list(pair) for pair in one.chosen],
+                    "department": one.department,
+                },
+                ensure_ascii=False,
+            )
             + "\n"
             for one in codings
         )

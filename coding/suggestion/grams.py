@@ -12,7 +12,7 @@ from scipy import sparse
 Float = NDArray[np.float32]
 
 
-def _gram_keys(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def gram_keys(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Keys of all single characters and adjacent pairs, and the row each belongs to."""
     lengths = np.fromiter((len(text) for text in texts), dtype=np.int64, count=len(texts))
     characters = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(
@@ -34,7 +34,7 @@ class Grams:
     @classmethod
     def fit(cls, texts: Sequence[str]) -> Grams:
         """Learn vocabulary and inverse document frequencies from ``texts``."""
-        keys, rows = _gram_keys(texts)
+        keys, rows = gram_keys(texts)
         pairs = np.sort(keys << 20 | rows)  # several times faster here than np.unique, which hashes
         order = pairs[np.append(True, pairs[1:] != pairs[:-1])] >> 20
         vocabulary, count = np.unique(order, return_counts=True)
@@ -49,7 +49,7 @@ class Grams:
 
     def counts(self, texts: Sequence[str]) -> sparse.csr_matrix:
         """How often each gram of the vocabulary occurs, shape (texts, vocabulary)."""
-        keys, rows = _gram_keys(texts)
+        keys, rows = gram_keys(texts)
         place = np.searchsorted(self.keys, keys)
         place[place == len(self.keys)] = 0
         known = self.keys[place] == keys

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import ahocorasick
 import numpy as np
@@ -23,6 +24,8 @@ MORPHOLOGY = "形态学"
 EDITIONS = 3
 """How many other editions the crosswalk knows."""
 _PUNCTUATION = re.compile(r"[\s,、;:.\[\]()\"'/\-]+")
+_EXTENSION = re.compile(r"\dx\d{3}$")
+_BASE = re.compile(r"(?<!x\d)00$")
 # Words that change which disease or procedure is meant: a name that has one the text lacks, or the
 # other way round, is probably another code.
 QUALIFIERS = (
@@ -128,7 +131,7 @@ class NameIndex:
         word_space = Words.fit(tokens)
         words = word_space.vectors(tokens)
         single = np.flatnonzero(gram_space.keys < 1 << 21)
-        binary = gram_space.counts(names)[:, : len(single)].copy()
+        binary = grams[:, : len(single)].copy()
         binary.data[:] = 1
         weight = gram_space.idf[: len(single)]
         expansions = terms.expansions[table.system]
@@ -264,10 +267,15 @@ def with_local(table: NameTable, entries: Sequence[tuple[str, str]]) -> NameTabl
 
 def qualifier_rows(texts: Sequence[str]) -> Float:
     """Which qualifiers each text has, shape (texts, qualifiers), 0 or 1."""
-    rows = np.zeros((len(texts), len(QUALIFIERS)), dtype=np.float32)
+    return _rows_with(texts, QUALIFIERS)
+
+
+def _rows_with(texts: Sequence[str], words: Sequence[str]) -> Float:
+    """Which of ``words`` each text has, shape (texts, words), 0 or 1."""
+    rows = np.zeros((len(texts), len(words)), dtype=np.float32)
     joined = "\n".join(texts)
     starts = _line_starts(texts)
-    for column, word in enumerate(QUALIFIERS):
+    for column, word in enumerate(words):
         place = joined.find(word)
         hits = []
         while place >= 0:
@@ -290,7 +298,8 @@ def _flags(
     """Per name: is a title, number of its codes, names of its code, grey, morphology, vague
     wording, editions that have it, whether an extension code, whether an unspecified
     one, in how many names it stands, how many usages lead to it, whether it is coded daily, how many
-    editions write it so, whether the Beijing edition does (the oldest, whose terms most doctors learned)."""
+    editions write it so, whether the Beijing edition does (the oldest, whose terms most doctors learned),
+    whether its code is the subcategory's own."""
     size = len(table.codes)
     first = np.array([owners[0] for owners in bearers], dtype=np.int64)
     aliases = np.bincount(np.array(table.owner), minlength=size)
@@ -299,7 +308,7 @@ def _flags(
     place = {name: row for row, name in enumerate(names)}
     usages = Counter(compact(value) for values in terms.expansions[table.system].values() for value in values)
     common = [compact(name) for name in terms.common[table.system]]
-    rows = np.zeros((len(names), 14), dtype=np.float32)
+    rows = np.zeros((len(names), 15), dtype=np.float32)
     rows[[place[name] for name in spelled[:size]], 0] = 1
     rows[:, 1] = np.minimum(np.diff(np.append(starts, len(every))), 4)
     rows[:, 2] = np.minimum(aliases[first], 6)
@@ -307,7 +316,7 @@ def _flags(
     rows[:, 4] = np.array([kind == MORPHOLOGY for kind in table.kinds])[first]
     rows[:, 5] = _having(names, ("其他", "未特指", "未提及", "不可归类"))
     rows[:, 6] = np.maximum.reduceat(np.array(table.editions)[every], starts)
-    rows[:, 7] = np.array(["x" in code[4:].partition("+")[0] for code in table.codes])[first]
+    rows[:, 7] = np.array([bool(_EXTENSION.search(code.partition("+")[0])) for code in table.codes])[first]
     rows[:, 8] = np.array([code[4:5] == "9" for code in table.codes])[first]
     rows[:, 9] = np.log(np.maximum(_spread(names, automaton), 1))
     for value, times in usages.items():
@@ -319,6 +328,7 @@ def _flags(
     for bit in EDITION_BITS.values():
         rows[:, 12] += (within & bit) > 0
     rows[:, 13] = (within & EDITION_BITS["beijing"]) > 0
+    rows[:, 14] = np.array([bool(_BASE.search(code.partition("+")[0])) for code in table.codes])[first]
     return rows
 
 
@@ -329,14 +339,15 @@ def _line_starts(names: Sequence[str]) -> NDArray[np.int64]:
 
 def _having(names: Sequence[str], words: Sequence[str]) -> NDArray[np.bool_]:
     """Which names have one of ``words``."""
-    return np.array([any(word in name for word in words) for name in names])
+    return np.asarray(_rows_with(names, words).any(axis=1))
 
 
 def _spread(names: Sequence[str], automaton: ahocorasick.Automaton) -> NDArray[np.int64]:
     """In how many names each name stands, itself included."""
     if not names:
         return np.zeros(0, dtype=np.int64)
-    hits = np.array(list(automaton.iter("\n".join(names))), dtype=np.int64).reshape(-1, 2)
+    found = chain.from_iterable(automaton.iter("\n".join(names)))
+    hits = np.fromiter(found, dtype=np.int64).reshape(-1, 2)
     inside = np.searchsorted(_line_starts(names), hits[:, 0], side="right") - 1
     pairs = np.unique(inside * len(names) + hits[:, 1])
     return np.bincount(pairs % len(names), minlength=len(names))

@@ -15,11 +15,14 @@ from coding.suggestion.grams import Float
 from coding.suggestion.history import PastCodings, Recall
 from coding.suggestion.index import NameIndex, compact, qualifier_rows
 from coding.suggestion.split import Statement
+from coding.suggestion.translate import Translations
 
 PER_UNIT = 40
 PER_STATEMENT = 100
 CONTAINED = 20
 MAXIMUM_CANDIDATES = 240
+LEAST_LIKELY = 0.02
+"""What is unexplained on either side has this chance at least, so that one character never decides alone."""
 FORMS = 4
 """A unit is compared as written, with abbreviations and usages expanded, without remarks, and with
 parts of the body named more broadly."""
@@ -28,14 +31,17 @@ FEATURES = (
     "raw", "expanded", "bare", "broad", "broad_share", "raw_share", "expanded_share", "bare_share",
     "best", "best_share", "best_rank", "word", "word_share", "whole", "whole_share", "whole_word",
     "name_covered", "text_covered", "whole_name_covered", "whole_text_covered", "name_learned",
-    "text_learned", "name_lacks", "text_lacks", "ratio", "ratio_raw", "partial", "jaro", "common", "contained", "contained_raw",
+    "text_learned", "name_lacks", "text_lacks", "name_lacks_learned", "text_lacks_learned", "name_likely",
+    "text_likely", "learned", "learned_share", "likely_share", "ratio", "ratio_raw", "partial", "jaro", "common", "contained",
+    "contained_raw",
     "contains", "same", "same_raw", "ends_alike", "begins_alike", "name_length", "unit_length",
     "length_ratio", "unit_share", "level", "units", "extra_qualifiers", "missing_qualifiers",
     "shared_qualifiers", "digits_extra", "digits_missing", "is_title", "codes", "aliases", "grey",
     "morphology", "vague", "editions", "extension", "unspecified", "spread", "usages", "common_name",
-    "name_editions", "beijing", "fit", "fit_share", "whole_fit", "ratio_share",
+    "name_editions", "beijing", "base", "fit", "fit_share", "whole_fit", "ratio_share",
     "category_best", "category_mean", "subcategory_best", "subcategory_mean", "past_best", "past_sum",
-    "past_code", "past_category", "past_count", "past_share", "past_exact",
+    "past_code", "past_category", "past_count", "past_share", "past_exact", "past_kernel",
+    "past_kernel_whole", "past_kernel_share", "past_kernel_category",
 )  # fmt: skip
 COLUMN = {name: place for place, name in enumerate(FEATURES)}
 PAST = tuple(name for name in FEATURES if name.startswith("past_"))
@@ -49,18 +55,6 @@ class Comparison:
     features: Float
     units: NDArray[np.int64]
     recall: Recall | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Translations:
-    """How often a character of a text stands for another of the name: ``to[text, name]``, sparse."""
-
-    to: sparse.csr_matrix
-
-    @classmethod
-    def none(cls, index: NameIndex) -> Translations:
-        size = len(index.letter_keys)
-        return cls(sparse.csr_matrix((size, size), dtype=np.float32))
 
 
 @dataclass(frozen=True)
@@ -185,6 +179,7 @@ class Matcher:
         put("whole_share", best[0, candidates] / peak[0])
         put("whole_word", word_cosines[0, candidates])
         self._coverage(features, candidates, unit, vectors)
+        self._translated(features, candidates, unit, forms)
         names = [index.names[candidate] for candidate in candidates]
         pairs = [
             (forms[u * FORMS + 1], forms[u * FORMS], forms[u * FORMS + 2], forms[u * FORMS + 3])
@@ -219,10 +214,10 @@ class Matcher:
         put("level", level[unit])
         put("units", count)
         self._qualifiers(features, candidates, names, forms, unit)
-        features[:, COLUMN["is_title"] : COLUMN["beijing"] + 1] = index.flags[candidates]
+        features[:, COLUMN["is_title"] : COLUMN["base"] + 1] = index.flags[candidates]
         self._neighbourhood(features, candidates, best[0])
-        if recall is not None:
-            self._remember(features, candidates, recall)
+        for name, values in recall.features(candidates).items() if recall is not None else ():
+            put(name, values)
         return candidates, features, unit
 
     def _coverage(
@@ -252,14 +247,51 @@ class Matcher:
         left = have[unit] * weight
         left[np.repeat(row, np.diff(rows.indptr)), rows.indices] = 0
         features[:, COLUMN["text_lacks"]] = left.max(axis=1)
-        if self.translations.to.nnz:
-            texts = sparse.csr_matrix(have)
-            reach = np.maximum(have, np.minimum(np.asarray((texts @ self.translations.to).todense()), 1))
-            learned = np.asarray(rows @ (reach * weight).T)
-            features[:, COLUMN["name_learned"]] = learned[row, unit] / name_weight
-            back = np.minimum(np.asarray((rows @ self.translations.to.T).todense()), 1)
-            back = np.maximum(back, np.asarray(rows.todense()))
-            features[:, COLUMN["text_learned"]] = ((back * have[unit]) @ weight) / text_weight[unit]
+
+    def _translated(
+        self, features: Float, candidates: NDArray[np.int64], unit: NDArray[np.int64], forms: Sequence[str]
+    ) -> None:
+        """How much of the name the text explains, and the other way round, with learned characters."""
+        index, learned = self.index, self.translations
+        weight = index.letter_weight
+        grams = index.grams[candidates]
+        grams = sparse.csr_matrix((np.ones_like(grams.data), grams.indices, grams.indptr), grams.shape)
+        for each in np.unique(unit).tolist():
+            mine = np.flatnonzero(unit == each)
+            texts = forms[each * FORMS : each * FORMS + FORMS]
+            held = learned.known(texts)
+            said = np.isin(index.letter_keys, [ord(c) for text in texts for c in text])
+            reach = np.minimum(np.asarray(learned.to[held].sum(axis=0)).ravel(), 1)
+            reach = np.where(said, 1, reach).astype(np.float32)
+            rows = index.letters[candidates[mine]]
+            whole = np.maximum(rows @ weight, 1e-6)
+            features[mine, COLUMN["name_learned"]] = (rows @ (weight * reach)) / whole
+            lost = weight * (1 - reach)
+            features[mine, COLUMN["name_lacks_learned"]] = _row_maximum(rows, lost)
+            cost = -np.log(np.maximum(np.minimum(reach + learned.free * (1 - reach), 1), LEAST_LIKELY))
+            features[mine, COLUMN["name_likely"]] = rows @ cost
+            # The other way round: single characters of the text that have a letter in the tables.
+            letters = np.flatnonzero(said)
+            mine_grams = grams[mine]
+            have = np.asarray(rows[:, letters].todense())
+            known = np.searchsorted(learned.keys, index.letter_keys[letters])
+            known = np.minimum(known, max(len(learned.keys) - 1, 0))
+            explained = have
+            free = np.zeros(len(letters), dtype=np.float32)
+            if len(learned.keys):
+                found = learned.keys[known] == index.letter_keys[letters]
+                back = np.asarray((mine_grams @ learned.back[known].T).todense()) * found
+                explained = np.maximum(have, np.minimum(back, 1))
+                free = learned.free_text[known] * found
+            text_weight = weight[letters]
+            features[mine, COLUMN["text_learned"]] = (explained @ text_weight) / max(
+                float(text_weight.sum()), 1e-6
+            )
+            features[mine, COLUMN["text_lacks_learned"]] = ((1 - explained) * text_weight).max(
+                axis=1, initial=0
+            )
+            likely = np.maximum(np.minimum(explained + free * (1 - explained), 1), LEAST_LIKELY)
+            features[mine, COLUMN["text_likely"]] = -np.log(likely).sum(axis=1)
 
     @staticmethod
     def _fit(features: Float, unit: NDArray[np.int64], count: int) -> None:
@@ -267,10 +299,15 @@ class Matcher:
         for name, one, other in (
             ("fit", "name_covered", "text_covered"),
             ("whole_fit", "whole_name_covered", "whole_text_covered"),
+            ("learned", "name_learned", "text_learned"),
         ):
             left, right = features[:, COLUMN[one]], features[:, COLUMN[other]]
             features[:, COLUMN[name]] = 2 * left * right / np.maximum(left + right, 1e-6)
-        for name in ("fit", "ratio"):
+        cost = features[:, COLUMN["name_likely"]] + features[:, COLUMN["text_likely"]]
+        least = np.full(count, np.inf, dtype=np.float32)
+        np.minimum.at(least, unit, cost)
+        features[:, COLUMN["likely_share"]] = cost - least[unit]
+        for name in ("fit", "ratio", "learned"):
             values = features[:, COLUMN[name]]
             most = np.zeros(count, dtype=np.float32)
             np.maximum.at(most, unit, values)
@@ -326,9 +363,11 @@ class Matcher:
                 features[row, COLUMN["digits_extra"]] = len(mine - digits[each])
                 features[row, COLUMN["digits_missing"]] = len(digits[each] - mine)
 
-    def _remember(self, features: Float, candidates: NDArray[np.int64], recall: Recall) -> None:
-        for name, values in recall.features(candidates).items():
-            features[:, COLUMN[name]] = values
+
+def _row_maximum(rows: sparse.csr_matrix, weight: Float) -> Float:
+    """The largest weight among the columns that each row has; 0 for a row without any."""
+    found = np.maximum.reduceat(np.append(weight[rows.indices], 0), rows.indptr[:-1])
+    return np.where(np.diff(rows.indptr) > 0, found, 0).astype(np.float32)
 
 
 def _top(values: Float, size: int) -> list[int]:

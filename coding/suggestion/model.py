@@ -13,19 +13,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from coding.names import System
 from coding.suggestion.grams import Float
+from coding.suggestion.history import Memory
 from coding.suggestion.index import NameIndex
-from coding.suggestion.match import COLUMN, FEATURES, Comparison, Translations
+from coding.suggestion.match import COLUMN, FEATURES, Comparison
+from coding.suggestion.translate import Row, Translations
 from models.pack import write_atomically
 
 MANIFEST = "manifest.json"
 RANKER = "ranker.txt"
 CALIBRATION = "calibration.skops"
 TRANSLATIONS = "translations.csv"
-FORMAT = 2
+MEMORY = "memory.npz"
+FORMAT = 3
 CALIBRATION_INPUTS = (
     "best",
     "name_covered",
@@ -80,15 +82,17 @@ class Calibration:
 class Model:
     """One trained model of one system. ``manifest`` says what data, versions and metrics it has.
 
-    ``classifier``: the calibration as skops wrote it.
+    ``classifier``: the calibration as skops wrote it. ``memory``: the regression on past codings that a
+    model trained on a hospital's history has.
     """
 
     system: System
     ranker: Any
     calibration: Calibration
     classifier: bytes
-    translations: Sequence[tuple[str, str, float]]
+    translations: Sequence[Row]
     manifest: Mapping[str, Any]
+    memory: Memory | None = None
 
     def scores(self, comparison: Comparison) -> NDArray[np.float64]:
         """The ranker's score of every candidate; larger is better, comparable within a statement."""
@@ -104,28 +108,22 @@ class Model:
 
     def learned(self, index: NameIndex) -> Translations:
         """The learned characters in the vocabulary of ``index``."""
-        place = {chr(int(key)): column for column, key in enumerate(index.letter_keys)}
-        known = [(place[a], place[b], w) for a, b, w in self.translations if a in place and b in place]
-        size = len(index.letter_keys)
-        if not known:
-            return Translations.none(index)
-        rows, columns, values = zip(*known, strict=True)
-        return Translations(
-            sparse.csr_matrix((np.array(values, dtype=np.float32), (rows, columns)), shape=(size, size))
-        )
+        return Translations.of(index, self.translations)
 
     def save(self, folder: Path) -> None:
         """Write the model into ``folder``; the manifest comes last, so a half-written model is none."""
         folder.mkdir(parents=True, exist_ok=True)
         buffer = io.StringIO(newline="")
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(("text", "name", "strength"))
-        writer.writerows((a, b, f"{w:.4f}") for a, b, w in self.translations)
+        writer.writerow(("kind", "source", "letter", "strength"))
+        writer.writerows((kind, a, b, f"{w:.3f}") for kind, a, b, w in self.translations)
         parts = {
             RANKER: self.ranker.model_to_string().encode(),
             CALIBRATION: self.classifier,
             TRANSLATIONS: buffer.getvalue().encode(),
         }
+        if self.memory is not None:
+            parts[MEMORY] = self.memory.dump()
         for name, content in parts.items():
             write_atomically(folder / name, content)
         manifest = {
@@ -146,8 +144,10 @@ class Model:
 
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            parts = {name: (folder / name).read_bytes() for name in (RANKER, CALIBRATION, TRANSLATIONS)}
-        except (OSError, ValueError) as error:
+            names = [RANKER, CALIBRATION, TRANSLATIONS]
+            names += [MEMORY] if MEMORY in manifest.get("sha256", {}) else []
+            parts = {name: (folder / name).read_bytes() for name in names}
+        except (OSError, ValueError, AttributeError) as error:
             raise ModelError(f"{folder}：不能读取编码推荐模型（{error}）；请重新训练或回退") from error
         if manifest.get("format") != FORMAT or tuple(manifest.get("features", ())) != FEATURES:
             raise ModelError(f"{folder}：模型与本程序版本不符；请用 qingdan coding train 重新训练")
@@ -158,14 +158,19 @@ class Model:
         for name, content in parts.items():
             if hashlib.sha256(content).hexdigest() != manifest.get("sha256", {}).get(name):
                 raise ModelError(f"{folder / name}：内容与清单的 sha256 不一致，文件被改动或不完整")
+        try:
+            memory = Memory.read(parts[MEMORY]) if MEMORY in parts else None
+        except ValueError as error:
+            raise ModelError(f"{folder / MEMORY}：内容不对（{error}）；请重新训练或回退") from error
         rows = csv.DictReader(io.StringIO(parts[TRANSLATIONS].decode("utf-8"), newline=""))
         return cls(
             "icd9cm3" if manifest.get("system") == "icd9cm3" else "icd10",
             lightgbm.Booster(model_str=parts[RANKER].decode()),
             calibration,
             parts[CALIBRATION],
-            [(row["text"], row["name"], float(row["strength"])) for row in rows],
+            [(row["kind"], row["source"], row["letter"], float(row["strength"])) for row in rows],
             manifest,
+            memory,
         )
 
 

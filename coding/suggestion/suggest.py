@@ -35,6 +35,8 @@ SAYS_ALL = 0.8
 """Share of the characters (by idf) that a combination code's name and the statement must share."""
 SAYS_ONE = 0.95
 """Cosine from which a name is the name of that one unit."""
+DEPARTMENT_WEIGHT = 0.3
+"""How much it counts that a department codes a category oftener than the hospital (a logarithm)."""
 WHOLE_PREFERENCE = 0.3
 """How much covering more of a statement counts when units compete (exponent of the covered share)."""
 
@@ -93,7 +95,10 @@ class Suggester:
         self.index = index
         self.model = model
         self.limits = limits or SexLimits({})
-        self.matcher = Matcher(index, model.learned(index), past or PastCodings(index, [], []))
+        self.past = past or PastCodings(index, [], [])
+        if model.memory is not None:
+            self.past.attach(model.memory)
+        self.matcher = Matcher(index, model.learned(index), self.past)
 
     @property
     def system(self) -> System:
@@ -101,9 +106,8 @@ class Suggester:
 
     def learn(self, past: Past) -> None:
         """Remember one more accepted coding for the next suggestion."""
-        assert self.matcher.past is not None  # noqa: S101 - __init__ puts it there
         text = compact(self.index.expand(self.index.terms.normalize(past.text)))
-        self.matcher.past.add(text, past.names)
+        self.past.add(text, past.names, past.department)
 
     def suggest(self, text: str, context: Context | None = None, limit: int = 5) -> list[Mention]:
         """The mentions of ``text`` in order, each with at most ``limit`` candidates.
@@ -134,6 +138,10 @@ class Suggester:
         comparison = self.matcher.compare(statement)
         scores = self.model.scores(comparison)
         probabilities = self.model.probabilities(comparison, scores)
+        if context is not None and context.department and len(scores):
+            leaning = DEPARTMENT_WEIGHT * self.past.leaning(context.department, comparison.names)
+            scores = scores + leaning
+            probabilities = 1 / (1 + (1 / np.clip(probabilities, 1e-6, 1 - 1e-6) - 1) * np.exp(-leaning))
         if context is not None and len(scores):
             against = np.array([bool(self._conflicts(int(name), context)) for name in comparison.names])
             scores = np.where(against, scores - 3.0, scores)
@@ -171,7 +179,7 @@ class Suggester:
             if combined in rows:
                 # One code that holds everything goes before the codes of the parts.
                 rows = [combined, *(row for row in rows if row != combined)]
-            candidates = _distinct(self._candidates(ranked, rows[: limit * 3], context))[:limit]
+            candidates = _falling(_distinct(self._candidates(ranked, rows[: limit * 3], context)))[:limit]
             sure = (
                 bool(candidates)
                 and candidates[0].probability >= CONFIDENT
@@ -251,7 +259,7 @@ class Suggester:
             owner = int(index.code_of[name])
             column = features[int(ranked.order[row])]
             unit = ranked.statement.units[int(ranked.units[row])]
-            past = int(self.matcher.past.count(name)) if self.matcher.past else 0
+            past = self.past.count(name)
             flags = usage_flags(self.system, table.codes[owner], table.grey[owner])
             if table.kinds[owner] == MORPHOLOGY:
                 flags = ["肿瘤形态学编码，填病理诊断，不作疾病诊断"]
@@ -340,6 +348,15 @@ def _within(inner: Unit, outer: Unit) -> bool:
 
 def _overlap(one: Unit, other: Unit) -> bool:
     return one.start < other.end and other.start < one.end
+
+
+def _falling(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates in their order, with the probabilities in falling order: a place has its own."""
+    values = sorted((candidate.probability for candidate in candidates), reverse=True)
+    return [
+        msgspec.structs.replace(candidate, probability=value)
+        for candidate, value in zip(candidates, values, strict=True)
+    ]
 
 
 def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from coding.names import System
 from coding.suggestion.grams import Float
-from coding.suggestion.history import PastCodings
+from coding.suggestion.history import Memory, PastCodings
 from coding.suggestion.index import NameIndex, compact
-from coding.suggestion.match import FEATURES, Comparison, Matcher, Translations
+from coding.suggestion.match import FEATURES, Comparison, Matcher
 from coding.suggestion.model import Calibration, Model, calibration_rows
-from coding.suggestion.translate import learn_translations
+from coding.suggestion.translate import Row, Translations, learn_translations
 from coding.suggestion.variations import HARD, Example, Variations
 
 SEED = 20240607
@@ -26,6 +26,7 @@ MADE_EXAMPLES: dict[System, int] = {"icd10": 7000, "icd9cm3": 5000}
 MADE_BESIDE_HISTORY = 1500
 CALIBRATION_EXAMPLES = 1500
 HELD_OUT_SHARE = 0.15
+FOLDS = 3
 CALIBRATED_BEST = 8
 """Only the best few candidates of a statement are ever shown: those are what must be calibrated."""
 ROUNDS = {"tables": 90, "history": 220}
@@ -45,7 +46,7 @@ PARAMETERS: dict[str, Any] = {
     "deterministic": True,
     "force_row_wise": True,
 }
-RIGHT_NAME, SAME_CODE = 3, 1
+RIGHT_NAME, NEARLY_RIGHT, SAME_CODE = 3, 2, 1
 PART_SHARE = 0.6
 """Share of a name's characters that a part of a text must hold to count as coded by it."""
 
@@ -58,6 +59,7 @@ class Past:
 
     text: str
     names: tuple[int, ...]
+    department: str = ""
 
 
 @dataclass
@@ -81,22 +83,22 @@ def silent(_stage: str, _done: int, _total: int) -> None:
 
 def train_shipped(index: NameIndex, progress: Progress = silent, threads: int = 2) -> Model:
     """The model that ships: learned from the code tables, aliases and our terms only; repeatable."""
-    translations = learn_translations(index, alias_pairs(index))
+    pairs = [*alias_pairs(index), *usage_pairs(index)]
     examples = Variations(index, SEED).make(MADE_EXAMPLES[index.table.system])
-    matcher = Matcher(index, translations)
+    matchers = _cross_fitted(index, pairs)
     rows = Rows()
     for done, example in enumerate(examples):
         progress("对比训练用语", done, len(examples))
-        _compare_example(matcher, example, rows)
+        _compare_example(matchers[_fold_of(index, example)], example, rows)
     unlike = Rows()
     for example in Variations(index, SEED + 1, HARD[index.table.system]).make(CALIBRATION_EXAMPLES):
-        _compare_example(matcher, example, unlike)
+        _compare_example(matchers[_fold_of(index, example)], example, unlike)
     digest = hashlib.sha256()
     for example in examples:
         digest.update(f"{example.text}\t{','.join(index.names[name] for name in example.names)}\n".encode())
     return _fit(
         index,
-        translations,
+        learn_translations((text, name) for text, name, _ in pairs),
         rows,
         calibrate=unlike,
         threads=threads,
@@ -108,33 +110,71 @@ def train_on_history(
     index: NameIndex, past: Sequence[Past], progress: Progress = silent, threads: int = 2
 ) -> Model:
     """A model that also leans on ``past`` codings, each compared with all the others."""
-    pairs = list(alias_pairs(index))
-    pairs += [
-        (_text_form(index, one.text), index.names[one.names[0]]) for one in past if len(one.names) == 1
-    ] * 2
-    translations = learn_translations(index, pairs)
-    matcher = Matcher(index, translations, remember(index, past))
+    fold = np.random.default_rng(SEED).permutation(len(past)) % FOLDS
+    pairs = [*alias_pairs(index), *usage_pairs(index), *_past_pairs(index, past, fold)]
+    remembered = remember(index, past)
+    memory = Memory.fit(remembered)
+    remembered.attach(memory)
+    matchers = _cross_fitted(index, pairs, remembered)
     rows, unlike = Rows(), Rows()
     held = set(
-        np.random.default_rng(SEED).permutation(len(past))[: max(1, int(len(past) * HELD_OUT_SHARE))].tolist()
+        np.random.default_rng(SEED + 1)
+        .permutation(len(past))[: max(1, int(len(past) * HELD_OUT_SHARE))]
+        .tolist()
     )
     for done, one in enumerate(past):
         progress("对比历史编码", done, len(past))
-        _compare_example(matcher, Example(one.text, one.names), unlike if done in held else rows, done)
+        example = Example(one.text, one.names)
+        _compare_example(matchers[int(fold[done])], example, unlike if done in held else rows, done)
     made = Variations(index, SEED).make(MADE_BESIDE_HISTORY)
     for example in made:
-        _compare_example(matcher, example, rows)
+        _compare_example(matchers[_fold_of(index, example)], example, rows)
     digest = hashlib.sha256()
     for one in past:
         digest.update(f"{one.text}\t{','.join(index.names[name] for name in one.names)}\n".encode())
     return _fit(
         index,
-        translations,
+        learn_translations((text, name) for text, name, _ in pairs),
         rows,
         calibrate=unlike,
         threads=threads,
         facts={"trained_on": "history", "examples": len(past) + len(made), "data_sha256": digest.hexdigest()},
+        memory=memory,
     )
+
+
+def _cross_fitted(
+    index: NameIndex, pairs: Sequence[tuple[str, str, int]], past: PastCodings | None = None
+) -> list[Matcher]:
+    """One matcher a fold, whose learned characters come from the pairs of the other folds.
+
+    Otherwise the ranker would come to trust them as if they had seen every text before.
+    """
+    return [
+        Matcher(
+            index,
+            Translations.of(
+                index, learn_translations((text, name) for text, name, of in pairs if of != fold)
+            ),
+            past,
+        )
+        for fold in range(FOLDS)
+    ]
+
+
+def _fold_of(index: NameIndex, example: Example) -> int:
+    return int(index.code_of[example.names[0]]) % FOLDS
+
+
+def _past_pairs(
+    index: NameIndex, past: Sequence[Past], fold: NDArray[np.int64]
+) -> Iterable[tuple[str, str, int]]:
+    """(text, name, fold) of every past coding, or part of one, with a single name; each counts twice."""
+    for one, of in zip(past, fold.tolist(), strict=True):
+        parts = [(_text_form(index, one.text), one.names)] if len(one.names) == 1 else _parts(index, one)
+        for text, names in parts:
+            if len(names) == 1:
+                yield from [(text, index.names[names[0]], of)] * 2
 
 
 def remember(index: NameIndex, past: Iterable[Past]) -> PastCodings:
@@ -142,16 +182,19 @@ def remember(index: NameIndex, past: Iterable[Past]) -> PastCodings:
     texts: list[str] = []
     names: list[tuple[int, ...]] = []
     origins: list[int] = []
+    departments: list[str] = []
     for place, one in enumerate(past):
         texts.append(_text_form(index, one.text))
         names.append(one.names)
         origins.append(place)
+        departments.append(one.department)
         if len(one.names) > 1:
             for text, chosen in _parts(index, one):
                 texts.append(text)
                 names.append(chosen)
                 origins.append(place)
-    return PastCodings(index, texts, names, origins)
+                departments.append(one.department)
+    return PastCodings(index, texts, names, origins, departments)
 
 
 def _parts(index: NameIndex, past: Past) -> Iterable[tuple[str, tuple[int, ...]]]:
@@ -175,14 +218,25 @@ def _parts(index: NameIndex, past: Past) -> Iterable[tuple[str, tuple[int, ...]]
             yield form, chosen
 
 
-def alias_pairs(index: NameIndex) -> Iterable[tuple[str, str]]:
-    """(text, name) pairs of one meaning: every alias with its code's title, both ways."""
+def alias_pairs(index: NameIndex) -> Iterable[tuple[str, str, int]]:
+    """(text, name, fold) of one meaning: every alias with its code's title, both ways."""
     table = index.table
     spelled = [compact(name) for name in index.terms.normalize.names(table.names)]
     for entry in range(len(table.codes), len(table.names)):
-        title = spelled[table.owner[entry]]
-        yield spelled[entry], title
-        yield title, spelled[entry]
+        owner = table.owner[entry]
+        yield spelled[entry], spelled[owner], owner % FOLDS
+        yield spelled[owner], spelled[entry], owner % FOLDS
+
+
+def usage_pairs(index: NameIndex) -> Iterable[tuple[str, str, int]]:
+    """(text, name, fold) from our own tables: usages and parts of the body with what they stand for.
+
+    They are in no fold: the same tables are at hand when the model is used.
+    """
+    for usage, meanings in index.terms.expansions[index.table.system].items():
+        yield compact(usage), compact(meanings[0]), -1
+    for part, broader in index.terms.broader.items():
+        yield part, broader, -1
 
 
 def _text_form(index: NameIndex, text: str) -> str:
@@ -193,8 +247,11 @@ def _compare_example(matcher: Matcher, example: Example, rows: Rows, left_out: i
     index = matcher.index
     wanted = set(example.names)
     codes = {int(index.code_of[name]) for name in wanted}
-    # A procedure is shown by its code's title, so that every name of the code is as right.
-    same_code = SAME_CODE if index.table.system == "icd10" else RIGHT_NAME
+    # A procedure is shown by its code's title, so that every name of the code is as right, unless a
+    # hospital has its own.
+    same_code = (
+        SAME_CODE if index.table.system == "icd10" else RIGHT_NAME if matcher.past is None else NEARLY_RIGHT
+    )
     for statement in index.splitter.statements(index.terms.normalize.aligned(example.text)):
         comparison = matcher.compare(statement, left_out, example.hidden)
         grades = np.array(
@@ -210,19 +267,17 @@ def _compare_example(matcher: Matcher, example: Example, rows: Rows, left_out: i
 
 def _fit(
     index: NameIndex,
-    translations: Translations,
+    translations: Sequence[Row],
     rows: Rows,
     *,
     calibrate: Rows,
     threads: int,
     facts: dict[str, Any],
+    memory: Memory | None = None,
 ) -> Model:
     import lightgbm  # noqa: PLC0415 - heavy
     import sklearn  # noqa: PLC0415
     import skops.io  # noqa: PLC0415
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
-    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
-    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
 
     system = index.table.system
     used = [i for i in range(len(rows)) if rows.grades[i].max() > 0]
@@ -233,22 +288,9 @@ def _fit(
         feature_name=list(FEATURES),
     )
     ranker = lightgbm.train({**PARAMETERS, "num_threads": threads}, data, ROUNDS[str(facts["trained_on"])])
-    inputs, right = [], []
-    hits = 0
-    for features, grades in zip(calibrate.features, calibrate.grades, strict=True):
-        scores = np.asarray(ranker.predict(features, num_threads=1))
-        best = np.argsort(-scores, kind="stable")[:CALIBRATED_BEST]
-        inputs.append(calibration_rows(features, scores)[best])
-        right.append(grades[best] > 0)
-        hits += bool(grades[best[0]] == RIGHT_NAME)
-    calibration = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=500, random_state=SEED))
-    calibration.fit(np.vstack(inputs), np.concatenate(right))
-    place = [chr(int(key)) for key in index.letter_keys]
-    matrix = translations.to.tocoo()
-    learned = sorted(
-        (place[a], place[b], round(float(w), 4))
-        for a, b, w in zip(matrix.row, matrix.col, matrix.data, strict=True)
-    )
+    # With a history, right is the very term that this hospital chose, not only its code.
+    least = SAME_CODE + 1 if memory is not None else SAME_CODE
+    calibration, hits = _calibrated(ranker, calibrate, least)
     manifest = {
         **facts,
         "seed": SEED,
@@ -265,4 +307,34 @@ def _fit(
             "numpy": np.__version__,
         },
     }
-    return Model(system, ranker, Calibration.of(calibration), skops.io.dumps(calibration), learned, manifest)
+    return Model(
+        system,
+        ranker,
+        Calibration.of(calibration),
+        skops.io.dumps(calibration),
+        translations,
+        manifest,
+        memory,
+    )
+
+
+def _calibrated(ranker: Any, rows: Rows, least: int) -> tuple[Any, int]:
+    """A classifier of scores fitted on ``rows``, and how often the first candidate was the right name.
+
+    ``least``: the grade from which a candidate is right.
+    """
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - heavy
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
+    inputs, right = [], []
+    hits = 0
+    for features, grades in zip(rows.features, rows.grades, strict=True):
+        scores = np.asarray(ranker.predict(features, num_threads=1))
+        best = np.argsort(-scores, kind="stable")[:CALIBRATED_BEST]
+        inputs.append(calibration_rows(features, scores)[best])
+        right.append(grades[best] >= least)
+        hits += bool(grades[best[0]] == RIGHT_NAME)
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=500, random_state=SEED))
+    classifier.fit(np.vstack(inputs), np.concatenate(right))
+    return classifier, hits

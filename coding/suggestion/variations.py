@@ -124,9 +124,9 @@ _JOINTS = (
     (";", 3),
 )
 _WEAK = frozenset("性的症病型部术和与伴有及后道处区腔体内下")
-STRENGTHS = (0.6, 1.0, 1.0, 1.5, 2.2)
+STRENGTHS = {"icd10": (0.6, 1.0, 1.0, 1.5, 2.2), "icd9cm3": (1.0, 1.5, 1.5, 2.5)}
 """How roughly names are treated: every step's chance is multiplied by one of these."""
-HARD = {"icd10": (1.2, 2.0, 2.6, 3.2), "icd9cm3": (2.2, 3.0, 4.0)}
+HARD = {"icd10": (1.0, 1.6, 2.2, 2.8), "icd9cm3": (2.2, 3.0, 4.0)}
 """The same for calibration: real texts are further from the tables than what the ranker learns on, and a
 probability must not promise more than they allow."""
 SHARE_NOT_IN_EVERY_EDITION = 0.15
@@ -143,7 +143,7 @@ COMMON_WEIGHT = {"icd10": 6.0, "icd9cm3": 8.0}
 SPECIFIC_SHARE = 0.3
 """Share of examples that say more than the code that is wanted."""
 TUMOUR_SHARE = 0.07
-OTHER_WORDING_SHARE = {"icd10": 0.2, "icd9cm3": 0.1}
+OTHER_WORDING_SHARE = {"icd10": 0.2, "icd9cm3": 0.25}
 """Share of examples in which one edition's name of a code stands for another's: people wrote both."""
 _MOST_NAMES = (1, 1, 1, 1, 1, 1, 2, 2, 2, 3)
 
@@ -160,9 +160,9 @@ class Example:
 class Variations:
     """Makes examples from one index; the same seed gives the same examples."""
 
-    def __init__(self, index: NameIndex, seed: int, strengths: Sequence[float] = STRENGTHS) -> None:
+    def __init__(self, index: NameIndex, seed: int, strengths: Sequence[float] = ()) -> None:
         self.index = index
-        self.strengths = tuple(strengths)
+        self.strengths = tuple(strengths) or STRENGTHS[index.table.system]
         self.random = random.Random(seed)  # noqa: S311 - repeatable training texts, no secret
         self.system = index.table.system
         self._cumulative = list(accumulate(self._weights()))

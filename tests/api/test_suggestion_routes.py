@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -74,6 +75,24 @@ def test_a_wrong_request_is_refused_as_a_problem(
     assert answer.headers["content-type"] == "application/problem+json"
     problem: dict[str, Any] = answer.json()
     assert problem["detail"]
+    assert not re.search(r"[Ee]xpected|[Oo]bject|[Uu]nexpected|malformed|truncated", problem["detail"])
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "said"),
+    [
+        (SUGGEST, '{"texts": "肺炎"}', "texts：没有这个字段；可用的是 text、kind、context、limit"),
+        (SUGGEST, '{"text": "肺炎", "context": {"sexx": "1"}}', "sexx：没有这个字段；可用的是 sex、"),
+        (SUGGEST, '{"text": "肺炎", "limit": 0}', "limit：应为 1 到 20 的整数"),
+        (SUGGEST, '{"text": "肺炎", "context": {"sex": "9"}}', "context.sex：应为对象：sex（1 男，2 女）"),
+        (f"{SUGGEST}/advice", "{}", "context：必须给出"),
+    ],
+)
+def test_a_refusal_names_the_field_and_what_it_may_hold(
+    desk: httpx.Client, path: str, content: str, said: str
+) -> None:
+    answer = desk.post(path, content=content.encode(), headers={"content-type": "application/json"})
+    assert_problem(answer, "invalid-request", said)
 
 
 def test_browsing_starts_at_the_chapters(desk: httpx.Client) -> None:
