@@ -288,9 +288,7 @@ def _fit(
         feature_name=list(FEATURES),
     )
     ranker = lightgbm.train({**PARAMETERS, "num_threads": threads}, data, ROUNDS[str(facts["trained_on"])])
-    # With a history, right is the very term that this hospital chose, not only its code.
-    least = SAME_CODE + 1 if memory is not None else SAME_CODE
-    calibration, hits = _calibrated(ranker, calibrate, least)
+    calibration, hits = _calibrated(ranker, calibrate)
     manifest = {
         **facts,
         "seed": SEED,
@@ -318,11 +316,8 @@ def _fit(
     )
 
 
-def _calibrated(ranker: Any, rows: Rows, least: int) -> tuple[Any, int]:
-    """A classifier of scores fitted on ``rows``, and how often the first candidate was the right name.
-
-    ``least``: the grade from which a candidate is right.
-    """
+def _calibrated(ranker: Any, rows: Rows) -> tuple[Any, int]:
+    """A classifier of scores fitted on ``rows``, and how often the first candidate was the right name."""
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - heavy
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
@@ -333,7 +328,7 @@ def _calibrated(ranker: Any, rows: Rows, least: int) -> tuple[Any, int]:
         scores = np.asarray(ranker.predict(features, num_threads=1))
         best = np.argsort(-scores, kind="stable")[:CALIBRATED_BEST]
         inputs.append(calibration_rows(features, scores)[best])
-        right.append(grades[best] >= least)
+        right.append(grades[best] > 0)
         hits += bool(grades[best[0]] == RIGHT_NAME)
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=500, random_state=SEED))
     classifier.fit(np.vstack(inputs), np.concatenate(right))
