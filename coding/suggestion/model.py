@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -140,8 +141,7 @@ class Model:
     @classmethod
     def load(cls, folder: Path) -> Model:
         """Read a model that ``save`` wrote. Raises ModelError."""
-        import lightgbm  # noqa: PLC0415 - heavy
-
+        lightgbm = _lightgbm()
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             names = [RANKER, CALIBRATION, TRANSLATIONS]
@@ -172,6 +172,19 @@ class Model:
             manifest,
             memory,
         )
+
+
+def _lightgbm() -> Any:
+    """LightGBM without its scikit-learn classes, which nothing here uses and which take most of the start."""
+    spared = "sklearn" not in sys.modules
+    if spared:
+        sys.modules["sklearn"] = None  # type: ignore[assignment] # the import system's own way to say: absent
+    try:
+        import lightgbm  # noqa: PLC0415 - heavy
+    finally:
+        if spared:
+            del sys.modules["sklearn"]
+    return lightgbm
 
 
 def calibration_rows(features: Float, scores: NDArray[np.float64]) -> NDArray[np.float64]:
