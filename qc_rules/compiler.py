@@ -58,6 +58,11 @@ class CompiledRule:
         """The node whose rows the rule walks."""
         return NODE_OF_SCOPE.get(self.rule.scope, self.rule.scope)
 
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """The arguments of its predicate."""
+        return self.call.keywords if isinstance(self.call, partial) else {}
+
     def judge(self, node: str) -> Callable[[Facts, Any, int], bool]:
         """Whether its row predicate fires on a row of ``node``."""
         call = self.call
@@ -69,7 +74,7 @@ class CompiledRule:
 
     def suspects(self, suspect: Suspect) -> Callable[[Facts, Any, int], bool]:
         """Whether a row is one without which its predicate cannot fire."""
-        given = self.call.keywords if isinstance(self.call, partial) else {}
+        given = self.given
         return lambda facts, row, index: suspect(facts, index, row, given)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import reduce
-from itertools import chain
 from operator import attrgetter, or_
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from qc_rules.code_index import NOWHERE
 from qc_rules.compiler import CompiledRule
 from qc_rules.facts import Facts
 from qc_rules.operators import row_walk
-from qc_rules.predicates import MEMORABLE, Hit, Predicate, Test
+from qc_rules.predicates import MEMORABLE, Glance, Hit, Predicate, Test
 from qc_rules.reference import MAX_REMEMBERED, CodeFacts
 from qc_rules.terms import Condition, Term, dropped_in
 
@@ -37,12 +36,14 @@ class Program:
         self._predicates: list[Numbered] = []
         self._of_newborns: list[Numbered] = []
         self._unless: dict[Test, list[Numbered]] = {}
+        self._glances: dict[Glance, dict[str, list[Numbered]]] = {}
         self._with_rows: dict[str, list[Numbered]] = {}
         self._with_fields: dict[tuple[str, ...], list[Numbered]] = {}
         self._with_value: dict[str, tuple[Term, dict[object, list[Numbered]]]] = {}
         self._rows: dict[str, list[tuple[int, Condition]]] = {}
         self._judges: dict[str, list[tuple[int, Judge]]] = {}
         self._defects: list[int] = []
+        self._several: list[tuple[int, float]] = []
         self._on_code: set[int] = set()
         self._required: dict[str, list[tuple[int, tuple[Term, ...]]]] = {}
         self._domains: dict[str, list[tuple[int, str, frozenset[str | None]]]] = {}
@@ -51,7 +52,7 @@ class Program:
             if interface in one.rule.interfaces:
                 self._place(number, one, interface)
         diagnoses = ("diseinfo", MEMORABLE["diseinfo"][0])
-        self._diagnoses = _Diagnoses(diagnoses[1], self._remembered.pop(diagnoses, ()), self._on_code)
+        self._diagnoses = _Diagnoses(self._remembered.pop(diagnoses, ()), self._on_code, self._several)
         self._fused: list[_Required | _Domains | _Memory] = [
             *(_Required(node, found) for node, found in self._required.items()),
             *(_Domains(node, fields) for node, fields in self._domains.items()),
@@ -113,11 +114,17 @@ class Program:
         elif predicate.suspect is not None:
             judge = one.suspects(predicate.suspect)
             self._remembered.setdefault(("diseinfo", MEMORABLE["diseinfo"][0]), []).append((number, judge))
+            if predicate.suspects is not None:
+                self._several.append((number, predicate.suspects(one.given)))
         elif predicate.newborn:
             self._of_newborns.append((number, one.hits))
         elif predicate.unless is not None:
             hits = _where_rows(predicate.needs[0], one.hits) if predicate.needs else one.hits
             self._unless.setdefault(predicate.unless, []).append((number, hits))
+        elif predicate.glance is not None:
+            hits = _where_rows(predicate.needs[0], one.hits) if predicate.needs else one.hits
+            by_name = self._glances.setdefault(predicate.glance, {})
+            by_name.setdefault(predicate.function.__name__, []).append((number, hits))
         elif one.domains:
             for node, wire, allowed in one.domains:
                 self._domains.setdefault(node, []).append((number, wire, allowed))
@@ -159,6 +166,10 @@ class Program:
         for usual, rules in self._unless.items():
             if not usual(facts):
                 _call(rules, facts, fired)
+        for glance, by_name in self._glances.items():
+            for name in glance(facts):
+                if name in by_name:
+                    _call(by_name[name], facts, fired)
         if facts.newborn:
             _call(self._of_newborns, facts, fired)
         for node, rules in self._with_rows.items():
@@ -324,29 +335,31 @@ class _Domains:
                     fired.add(number)
 
 
-class _Seen(NamedTuple):
-    """What a row of diseinfo says by itself: its code, whether it is western, rules to look at.
+class _Unusual(NamedTuple):
+    """What few rows have: rules to look at, rules that need other sets of codes beside, or not being western."""
 
-    ``sets`` and ``pairs``: the sets its code is in, and the rules that need other sets beside it.
-    """
-
-    code: CodeFacts | None
-    text: str
-    western: bool
     rules: tuple[int, ...]
-    sets: int
     pairs: tuple[tuple[int, int], ...]
+    western: bool
+
+
+_Seen = tuple[CodeFacts | None, str, int, _Unusual | None]
+"""What a row of diseinfo says by itself: its code, also as text, the sets that it is in, and what else."""
 
 
 class _Diagnoses:
     """The rows of diseinfo, each read and judged once: what is known of them goes to the facts."""
 
     def __init__(
-        self, fields: Sequence[str], rules: Sequence[tuple[int, Judge]], on_code: Collection[int]
+        self,
+        rules: Sequence[tuple[int, Judge]],
+        on_code: Collection[int],
+        several: Sequence[tuple[int, float]],
     ) -> None:
         self._rules = rules
         self._on_code = on_code
-        self._key: Callable[[Any], Any] = attrgetter(*[FIELDS["diseinfo"][wire].attribute for wire in fields])
+        self._several = several
+        # A row is its own key: the remembered fields are all that it has.
         self._known: dict[Any, _Seen] = {}
 
     def visit(self, facts: Facts, fired: set[int]) -> tuple[int, list[tuple[int, int]]]:
@@ -356,21 +369,33 @@ class _Diagnoses:
             return 0, []
         if facts.malformed:
             # Whether a field is missing then depends on what could not be read, not on the row alone.
-            seen: list[_Seen | None] = [self._see(facts, row, index) for index, row in enumerate(rows)]
+            seen = [self._see(facts, row, index) for index, row in enumerate(rows)]
         else:
-            seen = list(map(self._known.get, map(self._key, rows)))
-            if None in seen:
-                seen = [one or self._learn(facts, rows[index], index) for index, one in enumerate(seen)]
-        codes, texts, western, rules, sets, pairs = zip(*seen, strict=True)
-        indices = range(len(rows)) if all(western) else [i for i, one in enumerate(western) if one]
-        facts.know_diagnoses(codes, indices, len(set(texts)) < len(texts))
-        fired.update(*rules)
-        return reduce(or_, sets), list(chain.from_iterable(pairs))
+            try:
+                seen = list(map(self._known.__getitem__, rows))
+            except KeyError:
+                known = self._known.get
+                seen = [known(row) or self._learn(facts, row, index) for index, row in enumerate(rows)]
+        codes, texts, sets, rest = zip(*seen, strict=True)
+        western: Sequence[int] = range(len(rows))
+        pointed: list[int] = []
+        pairs: list[tuple[int, int]] = []
+        for unusual in filter(None, rest):
+            pointed += unusual.rules
+            pairs += unusual.pairs
+            if not unusual.western and type(western) is range:
+                western = [i for i, one in enumerate(rest) if one is None or one.western]
+        facts.know_diagnoses(codes, western, len(set(texts)) < len(texts))
+        fired.update(pointed)
+        for number, least in self._several:
+            if number in fired and pointed.count(number) < least:
+                fired.remove(number)
+        return reduce(or_, sets), pairs
 
     def _learn(self, facts: Facts, row: Any, index: int) -> _Seen:
         if len(self._known) >= MAX_REMEMBERED:
             self._known.clear()
-        seen = self._known[self._key(row)] = self._see(facts, row, index)
+        seen = self._known[row] = self._see(facts, row, index)
         return seen
 
     def _see(self, facts: Facts, row: Any, index: int) -> _Seen:
@@ -379,7 +404,9 @@ class _Diagnoses:
         rules = [number for number, judge in self._rules if judge(facts, row, index)]
         rules += [number for number, need in led if not need and number in self._on_code]
         pairs = tuple((number, need) for number, need in led if need and number in self._on_code)
-        return _Seen(code, code.code if code else "", index in facts.western, tuple(rules), sets, pairs)
+        unusual = _Unusual(tuple(rules), pairs, index in facts.western)
+        usual = unusual.western and not rules and not pairs
+        return code, code.code if code else "", sets, None if usual else unusual
 
 
 class _Memory:

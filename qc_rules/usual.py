@@ -1,10 +1,17 @@
-"""Quick tests that the usual list passes, so that the predicates that name one as ``unless`` need not be called.
+"""Quick looks at a list that the usual list passes, so that most predicates need not be called.
 
-Each may be True only where none of those predicates can fire; that it is so, a property test shows.
+A test that predicates name as ``unless`` may be True only where none of them can fire. A look that they
+name as ``glance`` names every one of them that may fire, for the usual list none. That it is so, a
+property test shows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any
+
+from models.settlement_list import FIELDS
 from qc_rules.facts import Facts
 
 LESS_THAN_A_FEN = 0.004
@@ -49,7 +56,128 @@ def times_in_order(facts: Facts) -> bool:
     return True
 
 
-def charges_add_up(facts: Facts) -> bool:
-    """The charges are sound (``Facts.sound_charges``) and make up the total."""
-    total, charges = facts.stay.total_fee_yuan, facts.sound_charges
-    return total is not None and charges is not None and abs(sum(charges.values()) - total) < LESS_THAN_A_FEN
+_ADDS_UP = (
+    "charges_differ_from_total",
+    "charge_parts_differ",
+    "negative_charges",
+    "repeated_charges",
+)
+_read_amounts: Callable[[Any], tuple[float | None, ...]] = attrgetter(
+    *(info.attribute for info in FIELDS["setlinfo"].values() if info.kind == "amount")
+)
+
+
+def charges(facts: Facts) -> Sequence[str]:
+    """The predicates over charges and amounts that may fire."""
+    named: list[str] = []
+    sound = facts.sound_charges
+    stay, total = facts.stay, facts.stay.total_fee_yuan
+    if sound is None or facts.received.defects or not _in_fen(facts):
+        named.append("amount_malformed")
+    if (stay.self_pay_yuan or 0) > (total or 0) or (stay.own_pay_yuan or 0) > (total or 0):
+        named.append("share_above_total")
+    if not facts.list.charges:
+        return named
+    if sound is None or total is None or not abs(sum(sound.values()) - total) < LESS_THAN_A_FEN:
+        named += _ADDS_UP
+    amount = facts.charge_yuan.get
+    if not (amount("01") and amount("07")):
+        named.append("no_bed_or_nursing_charge")
+    if amount("06"):
+        if not facts.list.procedures:
+            named.append("surgical_charge_without_procedure")
+        if facts.group is not None:
+            named.append("operated_but_medical_group")
+    else:
+        named.append("checkup_stay")
+        if facts.list.procedures:
+            named.append("surgery_without_charge")
+        if not (amount("03") or amount("04") or amount("05") or amount("12")):
+            named.append("only_drugs_charged")
+    if amount("08") is not None:
+        named.append("materials_without_operation")
+    if amount("14"):
+        named.append("other_charges_too_large")
+    return named
+
+
+def _in_fen(facts: Facts) -> bool:
+    """Whether the amounts of setlinfo and of the funds are whole fen and not below 0."""
+    amounts = [row.amount_yuan for row in facts.list.fund_payments if row.amount_yuan]
+    amounts += filter(None, _read_amounts(facts.stay))
+    return min(amounts, default=0) >= 0 and [round(amount * 100) / 100 for amount in amounts] == amounts
+
+
+def dates_and_counts(facts: Facts) -> Sequence[str]:
+    """The predicates over ages, days and what is given only sometimes that may fire."""
+    named: list[str] = []
+    stay, found = facts.stay, facts.list
+    admitted, discharged = facts.admitted_on, facts.discharged_on
+    age, years = stay.age, facts.years_since_birth
+    if age is None or years is None or age < 1 or int(age) != years:
+        named += ("years_of_age_differ", "age_missing")
+    begun, ended, declared = stay.settlement_start, stay.settlement_end, stay.declared_at
+    if (
+        begun is None
+        or ended is None
+        or admitted is None
+        or discharged is None
+        or not (admitted <= ended >= begun <= discharged)
+    ):
+        named.append("settlement_period_inconsistent")
+    if declared is not None and not (
+        ended is not None
+        and stay.discharge_time is not None
+        and declared >= stay.discharge_time
+        and declared.date() >= ended
+    ):
+        named.append("declared_too_early")
+    nursed = facts.nursing_days
+    if nursed:
+        if nursed != stay.length_of_stay:
+            named.append("nursing_days_disagree")
+        if nursed < (facts.stay_days or 0):
+            named.append("bed_left_empty")
+    if stay.special_nursing_days and not found.intensive_care:
+        named.append("special_nursing_without_care")
+    if not found.procedures and stay.discharge_way is not None:
+        named.append("short_stay_without_procedure")
+    if found.transfusions or stay.blood_kind or stay.blood_amount or stay.blood_unit:
+        named.append("blood_incomplete")
+    if (
+        found.chronic_diagnoses
+        or stay.chronic_department
+        or stay.chronic_visit_date
+        or stay.chronic_department is not None
+    ):
+        named.append("chronic_visit_incomplete")
+    return named
+
+
+_flag = attrgetter("principal_flag")
+
+
+def rows(facts: Facts) -> Sequence[str]:
+    """The predicates over which rows there are, and which are the first among them, that may fire."""
+    named: list[str] = []
+    diagnoses, procedures = facts.list.diagnoses, facts.list.procedures
+    if len(facts.western) != len(diagnoses) or list(map(_flag, diagnoses)).count("1") != 1:
+        named += ("no_principal_diagnosis", "main_rows_wrong")
+    elif procedures and [row.kind for row in procedures].count("1") != 1:
+        named.append("main_rows_wrong")
+    if facts.repeats_a_diagnosis:
+        named.append("diagnosis_repeated")
+    principal, outpatient = facts.principal_code, facts.outpatient_code
+    if principal is not None and outpatient is not None and principal.code[:1] != outpatient.code[:1]:
+        named.append("outpatient_in_other_chapter")
+    group = facts.group
+    if group is not None:
+        named.append("complication_excluded")
+        if group.reason == "ambiguous":
+            named.append("main_procedure_outside_mdc")
+    if procedures:
+        if facts.main:
+            named.append("main_procedure_not_first")
+        if len(procedures) > 1:
+            named += ("repeated_procedures", "operation_not_main", "diagnostic_before_therapeutic")
+    return named

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
@@ -63,6 +63,8 @@ MEMORABLE: Mapping[str, tuple[tuple[str, ...], ...]] = {
 
 Test = Callable[[Facts], bool]
 Suspect = Callable[[Facts, int, Any, Mapping[str, Any]], bool]
+Glance = Callable[[Facts], Sequence[str]]
+Least = Callable[[Mapping[str, Any]], float]
 Derived = Callable[[Reference, Mapping[str, Any]], Any]
 Function = Callable[..., Iterable[Hit]]
 Domains = Callable[[Reference, Mapping[str, Any]], Iterable[tuple[str, str, Iterable[str]]]]
@@ -89,7 +91,8 @@ class Predicate:
     fields in ``MEMORABLE``, because the answer is remembered. ``sees``: all fields of setlinfo (wire names)
     that it looks at, where they are of one group there: then that answer is remembered too.
     ``suspect``: a row of diseinfo without which it cannot fire, told by the fields in ``MEMORABLE`` and the
-    parameters. ``unless``: a test of the list (``usual.py``) with which it cannot fire. With both codes and
+    parameters; ``suspects``: how many of them it takes. ``unless``: a test of the list (``usual.py``) with which it cannot fire;
+    ``glance``: a look at the list that names it where it may fire. With both codes and
     ``fields``, either is a reason to call it. ``derived``: arguments worked out once, from the reference
     tables and the parameters of the rule.
     """
@@ -111,6 +114,8 @@ class Predicate:
     derived: Mapping[str, Derived] = field(default_factory=dict)
     sees: tuple[str, ...] = ()
     suspect: Suspect | None = None
+    suspects: Least | None = None
+    glance: Glance | None = None
 
     def arguments(self) -> dict[str, bool]:
         """The parameters it takes from the rule, with whether each must be given."""
@@ -142,6 +147,8 @@ def predicate(
     derived: Mapping[str, Derived] | None = None,
     sees: tuple[str, ...] = (),
     suspect: Suspect | None = None,
+    suspects: Least | None = None,
+    glance: Glance | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function under its own name, to be used as ``check: NAME``."""
 
@@ -151,7 +158,7 @@ def predicate(
             raise ValueError(f"predicate {name} is registered twice")
         _REGISTERED[name] = Predicate(
             function, needs, diagnoses, procedures, codes, defects, fields, rows, domains,
-            principal, combinations, when, newborn, unless, derived or {}, sees, suspect,
+            principal, combinations, when, newborn, unless, derived or {}, sees, suspect, suspects, glance,
         )  # fmt: skip
         return function
 

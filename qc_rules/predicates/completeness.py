@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from models.settlement_list import FIELDS
+from qc_rules import usual
 from qc_rules.facts import Facts
 from qc_rules.predicates import OUTPATIENT, Hit, predicate
 
@@ -26,7 +27,7 @@ def _present(facts: Facts, node: str, index: int, wire: str) -> bool:
     return not facts.is_missing(node, index, wire, getattr(row, FIELDS[node][wire].attribute))
 
 
-@predicate()
+@predicate(glance=usual.rows)
 def no_principal_diagnosis(facts: Facts) -> Iterable[Hit]:
     """No row of diseinfo is the principal western diagnosis."""
     rows = facts.list.diagnoses
@@ -67,7 +68,7 @@ def code_without_name(facts: Facts, node: str, index: int, row: Any) -> Iterator
             yield Hit(node, index, empty, values=values)
 
 
-@predicate()
+@predicate(glance=usual.dates_and_counts)
 def blood_incomplete(facts: Facts) -> Iterable[Hit]:
     """Kind, amount and unit of blood given: one is filled and another is not."""
     stay = facts.stay
@@ -98,7 +99,7 @@ def _blood_incomplete(facts: Facts) -> Iterator[Hit]:
                     yield Hit(node, index, wire, values=values)
 
 
-@predicate()
+@predicate(glance=usual.dates_and_counts)
 def age_missing(facts: Facts) -> Iterable[Hit]:
     """Under one year the age in days is missing, else the age in years."""
     age = facts.stay.age
@@ -168,7 +169,7 @@ def _tcm_missing(facts: Facts) -> Iterator[Hit]:
                     yield Hit("diseinfo", index, wire, values={"what": what})
 
 
-@predicate()
+@predicate(glance=usual.dates_and_counts)
 def chronic_visit_incomplete(facts: Facts) -> Iterable[Hit]:
     """Something of a 门诊慢特病 visit is filled, and department, date, diagnosis or its code is not."""
     stay, rows = facts.stay, facts.list.chronic_diagnoses

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any
 
+from qc_rules import usual
 from qc_rules.code_pairs import shown_diagnoses
 from qc_rules.facts import Facts
 from qc_rules.predicates import Hit, predicate
@@ -24,7 +25,7 @@ CHAPTER_BY_LETTER: Mapping[str, str] = {"B": "A", "T": "S"}
 """Letters that share the chapter of another one."""
 
 
-@predicate(needs=("diseinfo",))
+@predicate(needs=("diseinfo",), glance=usual.rows)
 def diagnosis_repeated(facts: Facts, *, with_principal: bool) -> Iterable[Hit]:
     """The same code in two rows: of the other diagnoses, or of the principal one and another."""
     return _repeated(facts, with_principal) if facts.repeats_a_diagnosis else ()
@@ -89,7 +90,11 @@ def _unspecified(facts: Facts, index: int, _row: Any, _given: Mapping[str, Any])
     return code is not None and code.code.endswith(UNSPECIFIED)
 
 
-@predicate(suspect=_unspecified)
+def _half(given: Mapping[str, Any]) -> float:
+    return float(given["at_least"]) / 2
+
+
+@predicate(suspect=_unspecified, suspects=_half)
 def mostly_unspecified(facts: Facts, *, at_least: int, percent: float) -> Iterable[Hit]:
     """More than ``percent`` % of ``at_least`` or more diseases have a code of 未特指 (x.900)."""
     western, codes = facts.western, facts.diagnosis_codes
@@ -151,7 +156,7 @@ def _behind(facts: Facts, index: int, before: int, reason: str) -> Hit:
     return Hit("diseinfo", index, "diag_code", values=values)
 
 
-@predicate(needs=("diseinfo",))
+@predicate(needs=("diseinfo",), glance=usual.rows)
 def outpatient_in_other_chapter(facts: Facts) -> Iterator[Hit]:
     """门（急）诊诊断 and 主要诊断 belong to different chapters, both of them bound to an organ or a cause."""
     principal, outpatient = facts.principal_code, facts.outpatient_code

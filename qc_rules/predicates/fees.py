@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from operator import sub
 
+from qc_rules import usual
 from qc_rules.facts import Facts, to_fen
 from qc_rules.predicates import Hit, predicate
-from qc_rules.usual import LESS_THAN_A_FEN, charges_add_up
+from qc_rules.usual import LESS_THAN_A_FEN
 
 CATEGORIES = frozenset(f"{number:02d}" for number in range(1, 15))
 """医疗收费项目 01–14, the columns of the 医疗住院收费票据."""
@@ -30,7 +31,7 @@ def _known_charges(facts: Facts) -> bool:
     return bool(amounts) and None not in amounts and CATEGORIES.issuperset(categories)
 
 
-@predicate(needs=("iteminfo",), unless=charges_add_up)
+@predicate(needs=("iteminfo",), glance=usual.charges)
 def charges_differ_from_total(facts: Facts) -> Iterable[Hit]:
     """The charges do not add up to the total fee, where both are known."""
     total, amounts = facts.stay.total_fee_yuan, facts.charge_columns[1]
@@ -41,7 +42,7 @@ def charges_differ_from_total(facts: Facts) -> Iterable[Hit]:
     return (Hit("setlinfo", wire="medfee_sumamt"),)
 
 
-@predicate(needs=("iteminfo",), unless=charges_add_up)
+@predicate(needs=("iteminfo",), glance=usual.charges)
 def charge_parts_differ(facts: Facts) -> Iterable[Hit]:
     """A charge is not the sum of class A, class B, own pay and other."""
     _, rest, *parts = facts.charge_columns
@@ -75,7 +76,7 @@ _AMOUNTS = (
 )
 
 
-@predicate(needs=("iteminfo",), unless=charges_add_up)
+@predicate(needs=("iteminfo",), glance=usual.charges)
 def negative_charges(facts: Facts) -> Iterable[Hit]:
     """An amount of a charge is negative: the first such amount of each row."""
     return _negative(facts) if facts.least_charge < 0 else ()
@@ -126,7 +127,7 @@ def _unbalanced(
         yield Hit("setlinfo", wire="psn_cashpay", values=values)
 
 
-@predicate()
+@predicate(glance=usual.charges)
 def share_above_total(facts: Facts) -> Iterable[Hit]:
     """What the patient pays of one kind is more than the whole fee."""
     stay = facts.stay
@@ -140,7 +141,7 @@ def share_above_total(facts: Facts) -> Iterable[Hit]:
     return [Hit("setlinfo", wire=wire) for wire, yuan in shares if yuan and yuan > total + LESS_THAN_A_FEN]
 
 
-@predicate(needs=("iteminfo",), unless=charges_add_up)
+@predicate(needs=("iteminfo",), glance=usual.charges)
 def repeated_charges(facts: Facts) -> Iterable[Hit]:
     """A category of charges stands in a second row."""
     categories = facts.charge_columns[0]
@@ -160,7 +161,7 @@ def _repeated(categories: Iterable[str | None]) -> Iterator[Hit]:
             first[category] = index
 
 
-@predicate(needs=("iteminfo",))
+@predicate(needs=("iteminfo",), glance=usual.charges)
 def no_bed_or_nursing_charge(facts: Facts, *, more_than_days: int) -> Iterable[Hit]:
     """A stay of several days without a charge for the bed or for nursing."""
     charges = facts.charge_yuan
@@ -173,7 +174,7 @@ def no_bed_or_nursing_charge(facts: Facts, *, more_than_days: int) -> Iterable[H
     return (Hit("iteminfo", values={"missing": "、".join(missing)}),)
 
 
-@predicate(needs=("iteminfo",))
+@predicate(needs=("iteminfo",), glance=usual.charges)
 def surgical_charge_without_procedure(facts: Facts) -> Iterable[Hit]:
     """A charge for surgery, and no procedure at all."""
     if facts.list.procedures:
@@ -184,7 +185,7 @@ def surgical_charge_without_procedure(facts: Facts) -> Iterable[Hit]:
     return (Hit("oprninfo", values={"amount": to_fen(amount)}),)
 
 
-@predicate(needs=("oprninfo",))
+@predicate(needs=("oprninfo",), glance=usual.charges)
 def surgery_without_charge(facts: Facts, *, kinds: tuple[str, ...]) -> Iterable[Hit]:
     """A procedure of one of ``kinds``, and no charge for surgery: the first such procedure."""
     if not facts.list.charges or facts.charge_yuan.get(SURGERY):
@@ -209,7 +210,7 @@ def tcm_without_charges(
     return (Hit("setlinfo", wire="trt_type"),) if _known_charges(facts) else ()
 
 
-@predicate(needs=("iteminfo",))
+@predicate(needs=("iteminfo",), glance=usual.charges)
 def other_charges_too_large(facts: Facts, *, percent: float) -> Iterable[Hit]:
     """其他费 makes up more than ``percent`` of the fee, or is not below it."""
     other = facts.charge_yuan.get(OTHER)

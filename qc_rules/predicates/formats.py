@@ -12,6 +12,7 @@ from operator import attrgetter, mul
 from typing import Any
 
 from models.settlement_list import FIELDS, Weights
+from qc_rules import usual
 from qc_rules.facts import Facts, as_text
 from qc_rules.predicates import OUTPATIENT, Hit, predicate
 from qc_rules.predicates.dictionaries import ICD10_FORM
@@ -271,7 +272,7 @@ _READ_AMOUNTS: Mapping[str, Callable[[Any], tuple[float | None, ...]]] = {
 }
 
 
-@predicate()
+@predicate(glance=usual.charges)
 def amount_malformed(facts: Facts) -> Iterable[Hit]:
     """An amount is no number, has more than two decimals, or is negative outside a reversal (红冲).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from qc_rules import usual
 from qc_rules.facts import Facts, to_fen
 from qc_rules.predicates import Hit, predicate
 from qc_rules.predicates.combinations import describe_row
@@ -53,7 +54,7 @@ def severe_without_support(
     return (Hit("diseinfo", facts.principal, "diag_code", values=values),)
 
 
-@predicate(needs=("iteminfo",))
+@predicate(needs=("iteminfo",), glance=usual.charges)
 def operated_but_medical_group(facts: Facts, *, yuan: float) -> Iterable[Hit]:
     """Surgery was charged with at least ``yuan``, and the group is one of internal medicine."""
     amount = facts.charge_yuan.get(SURGERY, 0)
@@ -64,7 +65,7 @@ def operated_but_medical_group(facts: Facts, *, yuan: float) -> Iterable[Hit]:
     return (Hit("iteminfo", index, "amt", values={"amount": to_fen(amount)}),)
 
 
-@predicate()
+@predicate(glance=usual.dates_and_counts)
 def short_stay_without_procedure(facts: Facts, *, days: int, ways: tuple[str, ...]) -> Iterable[Hit]:
     """At most ``days`` in hospital, left in one of ``ways``, and nothing was done."""
     if facts.list.procedures or facts.stay.discharge_way not in ways:
@@ -75,7 +76,7 @@ def short_stay_without_procedure(facts: Facts, *, days: int, ways: tuple[str, ..
     return (Hit("setlinfo", wire="act_ipt_days"),)
 
 
-@predicate(needs=("iteminfo",))
+@predicate(needs=("iteminfo",), glance=usual.charges)
 def only_drugs_charged(facts: Facts) -> Iterable[Hit]:
     """Drugs or registration were charged, but no examination, test, treatment, operation or general care."""
     charges = facts.charge_yuan
@@ -88,7 +89,7 @@ def only_drugs_charged(facts: Facts) -> Iterable[Hit]:
     return (Hit("iteminfo"),)
 
 
-@predicate(needs=("iteminfo",))
+@predicate(needs=("iteminfo",), glance=usual.charges)
 def checkup_stay(
     facts: Facts, *, least_days: int, most_days: int, percent: float, treatment_percent: float
 ) -> Iterable[Hit]:
@@ -113,7 +114,7 @@ def checkup_stay(
     return (Hit("iteminfo", values={"share": share, "checked": to_fen(checked), "total": to_fen(total)}),)
 
 
-@predicate()
+@predicate(glance=usual.dates_and_counts)
 def bed_left_empty(facts: Facts, *, least_days: int, percent: float) -> Iterable[Hit]:
     """Days of nursing cover less than ``percent`` of a stay of ``least_days`` or more."""
     days = facts.stay_days
@@ -121,12 +122,12 @@ def bed_left_empty(facts: Facts, *, least_days: int, percent: float) -> Iterable
         return ()
     nursed = facts.nursing_days
     # 0 in all four fields is how systems send that nothing was filled in.
-    if not nursed or nursed * 100 >= percent * days:
+    if not nursed or nursed * 100 >= min(percent, 100) * days:
         return ()
     return (Hit("setlinfo", wire="act_ipt_days", values={"nursed": nursed}),)
 
 
-@predicate(needs=("iteminfo",))
+@predicate(needs=("iteminfo",), glance=usual.charges)
 def materials_without_operation(facts: Facts, *, yuan: float) -> Iterable[Hit]:
     """Materials were charged with at least ``yuan``, and no operation or treatment is coded."""
     amount = facts.charge_yuan.get(MATERIALS, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from qc_rules import usual
 from qc_rules.facts import Facts
 from qc_rules.predicates import Hit, predicate
 from qc_rules.predicates.combinations import describe_code
@@ -21,7 +22,7 @@ def newborn_without_weight_group(facts: Facts, *, preterm: tuple[str, ...]) -> I
     return (Hit("setlinfo", wire="nwb_bir_wt"),) if rows else ()
 
 
-@predicate()
+@predicate(glance=usual.rows)
 def complication_excluded(facts: Facts) -> Iterable[Hit]:
     """A listed MCC or CC that the principal diagnosis excludes, with none of its level left that counts."""
     group = facts.group

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, time, timedelta
 
 from models.settlement_list import FIELDS
+from qc_rules import usual
 from qc_rules.facts import Facts
 from qc_rules.predicates import Hit, predicate
 from qc_rules.predicates.together import arose_later
@@ -54,7 +55,7 @@ def discharge_before_admission(facts: Facts) -> Iterable[Hit]:
     return (Hit("setlinfo", wire="dscg_time"),)
 
 
-@predicate()
+@predicate(glance=usual.dates_and_counts)
 def years_of_age_differ(facts: Facts) -> Iterable[Hit]:
     """The age is not the full years from birth to admission; a decimal is passed over."""
     age, years = facts.stay.age, facts.years_since_birth
@@ -244,7 +245,7 @@ def longer_than_stay(facts: Facts, *, field: str) -> Iterator[Hit]:
 # --- settlement and counts
 
 
-@predicate()
+@predicate(glance=usual.dates_and_counts)
 def settlement_period_inconsistent(facts: Facts) -> Iterable[Hit]:
     """The settlement period ends before it begins, or has no day in common with the stay."""
     begun, ended = facts.stay.settlement_start, facts.stay.settlement_end
@@ -258,7 +259,7 @@ def settlement_period_inconsistent(facts: Facts) -> Iterable[Hit]:
     return found
 
 
-@predicate()
+@predicate(glance=usual.dates_and_counts)
 def declared_too_early(facts: Facts) -> Iterable[Hit]:
     """The list was handed in before discharge or before the settlement period ended."""
     declared, discharged = facts.stay.declared_at, facts.stay.discharge_time
@@ -271,7 +272,7 @@ def declared_too_early(facts: Facts) -> Iterable[Hit]:
     return ()
 
 
-@predicate()
+@predicate(glance=usual.dates_and_counts)
 def nursing_days_disagree(facts: Facts, *, counting: str) -> Iterable[Hit]:
     """Days of nursing are more than the days of the stay, or not ``exactly`` as many."""
     nursing = facts.nursing_days
@@ -308,7 +309,7 @@ def count_differs(facts: Facts, *, field: str, node: str) -> Iterable[Hit]:
     return (Hit("setlinfo", wire=field, values={"rows": len(rows)}),)
 
 
-@predicate()
+@predicate(glance=usual.rows)
 def main_rows_wrong(facts: Facts) -> Iterable[Hit]:
     """Not exactly one principal diagnosis, or not exactly one main procedure beside procedures."""
     procedures, diagnoses, western = facts.list.procedures, facts.list.diagnoses, facts.western

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from qc_rules import usual
 from qc_rules.facts import Facts
 from qc_rules.predicates import Hit, predicate
 from qc_rules.predicates.combinations import describe_row
@@ -14,7 +15,7 @@ SURGICAL = ("手术", "介入治疗")
 THERAPEUTIC, DIAGNOSTIC = "治疗性操作", "诊断性操作"
 
 
-@predicate(needs=("oprninfo",))
+@predicate(needs=("oprninfo",), glance=usual.rows)
 def repeated_procedures(facts: Facts) -> Iterable[Hit]:
     """The same code with the same date and time stands in a second row."""
     codes = [row.code for row in facts.list.procedures]
@@ -61,7 +62,7 @@ def anaesthesia_unfit(
         yield Hit(node, index, "anst_way", values={"reason": "床旁操作通常不需要全身麻醉"})
 
 
-@predicate(needs=("oprninfo",))
+@predicate(needs=("oprninfo",), glance=usual.rows)
 def main_procedure_not_first(facts: Facts) -> Iterable[Hit]:
     """The main procedure is not in the first row."""
     if not facts.main:
@@ -69,7 +70,7 @@ def main_procedure_not_first(facts: Facts) -> Iterable[Hit]:
     return (Hit("oprninfo", facts.main, "oprn_oprt_type"),)
 
 
-@predicate(needs=("oprninfo",))
+@predicate(needs=("oprninfo",), glance=usual.rows)
 def operation_not_main(facts: Facts) -> Iterable[Hit]:
     """The main procedure is no operation although there is one: the first operation is named."""
     main = facts.main_code
@@ -81,7 +82,7 @@ def operation_not_main(facts: Facts) -> Iterable[Hit]:
     return ()
 
 
-@predicate(needs=("oprninfo",))
+@predicate(needs=("oprninfo",), glance=usual.rows)
 def diagnostic_before_therapeutic(facts: Facts, *, minor: tuple[str, ...]) -> Iterable[Hit]:
     """The main procedure is diagnostic although there is a therapeutic one, and no operation.
 
@@ -109,7 +110,7 @@ def _main(facts: Facts, better: int) -> Hit:
     return Hit("oprninfo", row, "oprn_oprt_code", values=values)
 
 
-@predicate(needs=("oprninfo",))
+@predicate(needs=("oprninfo",), glance=usual.rows)
 def main_procedure_outside_mdc(facts: Facts) -> Iterable[Hit]:
     """The case fell into a 歧义组 because of its main procedure."""
     group = facts.group

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from qc_rules import usual
 from qc_rules.facts import Facts
 from qc_rules.predicates import Hit, predicate
 from qc_rules.predicates.combinations import describe_row
@@ -93,7 +94,7 @@ def ventilated_longer_than_in_care(facts: Facts, *, hours: int) -> Iterable[Hit]
     return (Hit("setlinfo", wire="vent_used_dura", values={"minutes": minutes, "care": care}),)
 
 
-@predicate()
+@predicate(glance=usual.dates_and_counts)
 def special_nursing_without_care(facts: Facts, *, days: int) -> Iterable[Hit]:
     """More than ``days`` of 特级护理, and no stay in intensive care."""
     nursed = facts.stay.special_nursing_days
