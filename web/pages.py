@@ -18,12 +18,14 @@ from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, Response
 
+from api.batch.correction import check_correction
 from api.problems import Problem, ProblemError
 from api.reading import ZIP_MAGIC
 from api.services.month.report.page import STYLE as REPORT_STYLE
 from api.services.rule_view import rule_view
 from api.services.rules import rule_entries
 from api.state import Service, ServiceDep
+from api.store.vault import Vault
 from grouper.compare import TooManyCodesError
 from grouper.dip.catalogue import LAYER_NAMES
 from grouper.dip.explain import OUTCOME_NAMES
@@ -130,7 +132,7 @@ def list_page(
     """The form with a list in it and its result; ``stored`` where it comes from a batch."""
     checker = service.require()
     received = _received(form)
-    report = _check(service, received) if received else None
+    report = _check(service, received, form, stored) if received else None
     group = report.group if report else None
     names = {row.get("diag_code"): row.get("diag_name", "") for row in form.payload.get("diseinfo", ())}
     counted = [
@@ -171,8 +173,27 @@ def _received(form: Form) -> Received | None:
         return None  # only fields outside the interface
 
 
-def _check(service: Service, received: Received) -> Report:
+def _check(service: Service, received: Received, form: Form, stored: StoredList | None) -> Report:
+    if stored:
+        return check_stored(service, stored, export(form))
     return service.require().check(received, accepted=service.accepted())
+
+
+def check_stored(service: Service, stored: StoredList, content: bytes) -> Report:
+    """The report on a list of a batch being corrected, whose masked fields stand for their true values.
+
+    Raises StoreError, DecodeError.
+    """
+    database = service.database()
+    return check_correction(
+        database,
+        Vault.open(service.settings, database),
+        service.require(),
+        stored.key,
+        content,
+        base=stored.version,
+        accepted=service.accepted(),
+    )
 
 
 @router.get("/")

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
+from api.answers import answer, json_body
 from api.batch.comparison import summary_rows
 from api.batch.correction import open_list
 from api.problems import ProblemError
@@ -16,7 +17,7 @@ from api.routes import revalidation
 from api.state import Service, ServiceDep
 from web.forms import FormError, export, read_form
 from web.forms import open_list as open_form
-from web.pages import StoredList, list_page, read_stored, render
+from web.pages import StoredList, check_stored, list_page, read_stored, render
 
 router = APIRouter(include_in_schema=False)
 MOST_ROWS = 200
@@ -71,6 +72,19 @@ async def stored_list(
     except FormError as error:
         return render(request, "refused.html", 422, title="不能打开清单", reason=str(error))
     return list_page(request, service, form, stored=stored)
+
+
+@router.post("/lists/check")
+async def check_list(
+    request: Request,
+    service: ServiceDep,
+    name: Annotated[str, Query(alias="list", min_length=1, max_length=200)],
+    base: Annotated[int, Query(ge=1, le=(1 << 31) - 1)],
+) -> Response:
+    """The report on the list in the form, as ``/api/v1/check`` gives it, masked fields as what they mask."""
+    content = await json_body(request)
+    stored = StoredList(0, name, base)
+    return answer(await run_in_threadpool(revalidation.said, check_stored, service, stored, content))
 
 
 @router.post("/lists/save")

@@ -12,7 +12,7 @@ from api.batch.runs import FINDING, RESULT, BatchError, run_of
 from api.batch.work import masked_findings
 from api.services.check import Checker
 from api.store.database import Database
-from api.store.lists import StoredVersion, history, open_masked, reveal_many, save_version
+from api.store.lists import StoredVersion, history, open_masked, restored, reveal_many, save_version
 from api.store.vault import Vault
 from models.report import Finding, Report
 from models.wire import decode
@@ -100,6 +100,25 @@ def _found(connection: Connection, run_id: int, name: str) -> _Place:
     return _Place(*rows[0])
 
 
+def check_correction(
+    database: Database,
+    vault: Vault,
+    checker: Checker,
+    key: str,
+    content: bytes,
+    *,
+    base: int,
+    accepted: Acceptances | None = None,
+) -> Report:
+    """What a check says of a list while it is corrected, its masked fields taken for their true values.
+
+    Nothing is kept. Raises StoreError, DecodeError, PackError.
+    """
+    with database.read() as connection:
+        whole = restored(connection, vault, key, base, content)
+    return _checked(checker, whole, accepted)
+
+
 def correct(
     database: Database,
     vault: Vault,
@@ -122,7 +141,11 @@ def correct(
     with database.begin() as connection:
         version = save_version(connection, vault, key, content, base=base, who=who, at=at, why=why)
         (kept,) = reveal_many(connection, vault, [(key, version)]).values()
-    received = decode(kept)
+    return Corrected(key, version, version != base, _checked(checker, kept, accepted))
+
+
+def _checked(checker: Checker, content: bytes, accepted: Acceptances | None) -> Report:
+    """The report on a list with its true identity; the findings show it masked."""
+    received = decode(content)
     report = checker.check(received, accepted=accepted)
-    findings = masked_findings(received, report.findings)
-    return Corrected(key, version, version != base, msgspec.structs.replace(report, findings=findings))
+    return msgspec.structs.replace(report, findings=masked_findings(received, report.findings))

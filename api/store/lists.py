@@ -214,6 +214,15 @@ def save_version(
     return version
 
 
+def restored(connection: Connection, vault: Vault, key: str, version: int, corrected: bytes) -> bytes:
+    """A list being corrected (JSON), fields that show their mask with the value of ``version`` again.
+
+    For checking it; nobody sees it, nothing is logged. Raises StoreError.
+    """
+    row = _row(connection, key, version)
+    return vault.restore(corrected, row.payload, row.identity)
+
+
 def same_content(one: bytes, other: bytes) -> bool:
     """Whether two JSON texts hold the same list, however they are written."""
     return bool(msgspec.json.decode(one) == msgspec.json.decode(other))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from functools import partial
 from pathlib import Path
+from time import monotonic, sleep
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -14,7 +16,6 @@ from fastapi import FastAPI
 
 from api.batch.driver import open_job, pinned, run_batch
 from api.batch.executors import InProcess
-from api.batch.revalidate import run_revalidation
 from api.batch.runs import new_run, read_run
 from api.batch.work import Options
 from api.demo.case_mix import load_case_mix
@@ -30,7 +31,7 @@ LISTS = 6
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
     """A site with one finished batch of made-up lists, the first without a name of the patient."""
     home = tmp_path_factory.mktemp("home")
     settings = Settings(home=home, region="99")
@@ -46,7 +47,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     run_id = new_run(database, month="2026-10", source=str(path), options=options, by="病案科")
     job = open_job(database, settings, options)
     run_batch(database, run_id, open_source(path, settings), job, InProcess())
-    return app
+    yield app
+    app.state.service.close()
 
 
 @pytest.fixture
@@ -55,9 +57,12 @@ def send(app: FastAPI) -> Send:
 
 
 def finish(app: FastAPI, run_id: int) -> None:
-    """What the worker of a running service does."""
-    service = app.state.service
-    run_revalidation(service.database(), service.settings, run_id, InProcess())
+    """Wait until the worker of the service, which asking for the run has started, is done with it."""
+    deadline = monotonic() + 60
+    while (run := read_run(app.state.service.database(), run_id)).state != "done":
+        assert run.state in ("queued", "running"), run.message
+        assert monotonic() < deadline, run.state
+        sleep(0.05)
 
 
 def ended(answer: httpx.Response) -> int:
@@ -150,3 +155,18 @@ def test_a_list_is_corrected_through_the_interface(send: Send, app: FastAPI) -> 
     waiting = send("POST", f"/api/v1/batches/{run.json()['id']}/revalidate", json={})
     assert waiting.status_code == 422
     assert send("POST", "/api/v1/batches/99/revalidate", json={}).status_code == 404
+
+
+def test_a_list_in_the_form_is_judged_by_what_its_masks_stand_for(send: Send) -> None:
+    opened = send("GET", "/api/v1/batches/1/list", params={"list": "#5"}).json()
+    asked = {"list": opened["list_key"], "base": opened["version"]}
+    masked = send("POST", "/api/v1/check", json=opened["list"]).json()
+    assert any("*" in one["value"] for one in masked["findings"])
+    body = opened["list"]
+    found = send("POST", "/lists/check", params=asked, json=body)
+    assert found.json()["verdict"] == "可上传", found.text
+    body["setlinfo"]["certno"] = "990100190001010010"
+    wrong = send("POST", "/lists/check", params=asked, json=body).json()
+    assert [one["value"] for one in wrong["findings"] if one["field"] == "证件号码"] == ["9901**********0010"]
+    assert send("POST", "/lists/check", params={**asked, "base": 9}, json=body).status_code == 422
+    assert send("POST", "/lists/check", params={**asked, "list": "x"}, content=b"{").status_code == 415

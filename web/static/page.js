@@ -37,7 +37,7 @@ async function check() {
   result.dataset.busy = "";
   delete result.dataset.due;
   try {
-    const response = await fetch(`${base}/api/v1/check`, {
+    const response = await fetch(checkAddress(), {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(list.message),
@@ -59,6 +59,12 @@ async function check() {
   } finally {
     if (request === mine) delete result.dataset.busy;
   }
+}
+
+/** A list of a batch is checked where its masked fields are known. */
+function checkAddress() {
+  const { _list, _base } = form().elements;
+  return _list ? `${base}/lists/check?${new URLSearchParams({ list: _list.value, base: _base.value })}` : `${base}/api/v1/check`;
 }
 
 /** DRG payment and DIP, worked out and laid out by the server. */

@@ -183,14 +183,14 @@ def seal(
 def _may_seal(month: str, in_force: int, supersede: int, why: str) -> None:
     if in_force and not supersede:
         raise ReportError(
-            f"{month} 已有封存的月报（第 {in_force} 号），不能改动；要以新的取代它，请用 "
-            f"--supersede {in_force} --why 理由"
+            f"{month} 已有封存的月报（第 {in_force} 号），不能改动；要以新的取代它，请写明"
+            f"取代第 {in_force} 号和理由（命令行为 --supersede {in_force} --why 理由）"
         )
     if supersede and supersede != in_force:
-        current = f"在用的是第 {in_force} 号" if in_force else "这个月还没有封存的月报，不需要 --supersede"
+        current = f"在用的是第 {in_force} 号" if in_force else "这个月还没有封存的月报，不需要写明取代"
         raise ReportError(f"第 {supersede} 号不是 {month} 在用的封存月报：{current}")
     if supersede and not why:
-        raise ReportError("取代已封存的月报要写明理由：--why 理由")
+        raise ReportError("取代已封存的月报要写明理由（命令行为 --why 理由）")
 
 
 def _packs(content: ReportContent) -> str:
