@@ -10,4 +10,4 @@ from hypothesis import settings
 settings.register_profile("qingdan", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("qingdan")
 
-pytest_plugins = ["tests.databases"]
+pytest_plugins = ["tests.databases", "tests.loaded"]

@@ -32,6 +32,8 @@ from models.report import Report
 from models.wire import Received, decode
 from qc_rules.acceptance import Acceptance, Acceptances
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 LISTS = 60
 REGION = "99"
 Rows = list[list[str]]

@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QINGDAN_HOME", str(tmp_path / "home"))
 
 
-@pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("folder", "loaded_once")
 @pytest.mark.parametrize("session", SESSIONS)
 def test_a_command_prints_what_is_shown(session: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     for command, expected in re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE):

@@ -102,6 +102,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("session", SESSIONS)
+@pytest.mark.usefixtures("loaded_once")
 def test_a_command_prints_what_is_shown(
     session: str, folder: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:

@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(("command", "shown"), BLOCKS, ids=[command for command, _ in BLOCKS])
-@pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("folder", "loaded_once")
 def test_a_command_prints_what_is_shown(
     command: str, shown: str, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:

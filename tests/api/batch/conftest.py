@@ -94,7 +94,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def site(database: Database, store_settings: Settings, compiled: Path) -> Site:  # noqa: F811
+def site(database: Database, store_settings: Settings, compiled: Path, loaded_once: None) -> Site:  # noqa: F811
     store_settings.home.mkdir(parents=True, exist_ok=True)
     (store_settings.home / "cache").symlink_to(compiled)
     return Site(database, store_settings)

@@ -1,0 +1,82 @@
+"""Packs read once for all tests of a process that want them for what they do, not for how they are read."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coding.library import CodeLibrary, CodeTable, load_table
+from grouper.drg import DrgScheme, compile_scheme
+from models.pack import Pack, PackRef, PackStore
+from qc_rules.packs import RULES_FOLDER, LoadedRule, read_pack
+from qc_rules.reference import KINDS, Reference
+from qc_rules.ruleset import RuleSet
+
+MOST_KEPT = 24
+"""Of rule sets, schemes and tables together: a rule set with its tables takes some tens of megabytes."""
+_KEPT: OrderedDict[Hashable, tuple[object, Any]] = OrderedDict()
+_load_reference = Reference.load
+_load_rules = RuleSet.load
+
+
+def _once(key: Hashable, make: Callable[[], Any], source: object = None) -> Any:
+    """What ``make`` gave the first time; ``source`` lives as long, so that its id in the key stays its own."""
+    if key not in _KEPT:
+        _KEPT[key] = source, make()
+        if len(_KEPT) > MOST_KEPT:
+            _KEPT.popitem(last=False)
+    _KEPT.move_to_end(key)
+    return _KEPT[key][1]
+
+
+def _mark(pack: Pack) -> tuple[Path, str]:
+    """A pack of tables: its manifest holds the hash of every one."""
+    return pack.folder, pack.sha256
+
+
+def _table(pack: Pack) -> CodeTable:
+    return _once(("table", _mark(pack)), lambda: load_table(pack))
+
+
+def _reference(store: PackStore, region: str = "", on: date | None = None) -> Reference:
+    marks = tuple(_mark(store.pack_for(kind, region, on)) for kind in KINDS)
+    return _once(("reference", marks), lambda: _load_reference(store, region, on))
+
+
+def _scheme(source: Pack, library: CodeLibrary, cache: Path | None = None) -> DrgScheme:
+    key = ("scheme", _mark(source), id(library))
+    return _once(key, lambda: compile_scheme(source, library, cache), library)
+
+
+def _read_pack(pack: Pack, loaded: dict[str, LoadedRule]) -> PackRef:
+    if pack.folder != RULES_FOLDER or loaded:
+        return read_pack(pack, loaded)
+
+    def read() -> tuple[PackRef, dict[str, LoadedRule]]:
+        rules: dict[str, LoadedRule] = {}
+        return read_pack(pack, rules), rules
+
+    ref, rules = _once("national rules", read)
+    loaded.update(rules)
+    return ref
+
+
+def _rules(packs: Sequence[Pack], reference: Reference) -> RuleSet:
+    if [pack.folder for pack in packs] != [RULES_FOLDER]:
+        return _load_rules(packs, reference)  # a hospital's rule files change behind their manifest
+    return _once(("rules", id(reference)), lambda: _load_rules(packs, reference), reference)
+
+
+@pytest.fixture
+def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkers share what they read from the same packs."""
+    monkeypatch.setattr("coding.library.load_table", _table)
+    monkeypatch.setattr("qc_rules.ruleset.read_pack", _read_pack)
+    monkeypatch.setattr("api.services.check.compile_scheme", _scheme)
+    monkeypatch.setattr(Reference, "load", _reference)
+    monkeypatch.setattr(RuleSet, "load", _rules)
