@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pytest
 
@@ -17,6 +17,7 @@ from qc_rules.packs import RULES_FOLDER, LoadedRule, read_pack
 from qc_rules.reference import KINDS, Reference
 from qc_rules.ruleset import RuleSet
 
+Kept = TypeVar("Kept")
 MOST_KEPT = 24
 """Of rule sets, schemes and tables together: a rule set with its tables takes some tens of megabytes."""
 _KEPT: OrderedDict[Hashable, tuple[object, Any]] = OrderedDict()
@@ -24,14 +25,14 @@ _load_reference = Reference.load
 _load_rules = RuleSet.load
 
 
-def _once(key: Hashable, make: Callable[[], Any], source: object = None) -> Any:
+def _once(key: Hashable, make: Callable[[], Kept], source: object = None) -> Kept:
     """What ``make`` gave the first time; ``source`` lives as long, so that its id in the key stays its own."""
     if key not in _KEPT:
         _KEPT[key] = source, make()
         if len(_KEPT) > MOST_KEPT:
             _KEPT.popitem(last=False)
     _KEPT.move_to_end(key)
-    return _KEPT[key][1]
+    return cast(Kept, _KEPT[key][1])
 
 
 def _mark(pack: Pack) -> tuple[Path, str]:
