@@ -30,6 +30,11 @@ def pairs_of(written: tuple[str, ...]) -> tuple[tuple[Prefixes, Prefixes], ...]:
     return tuple(found)
 
 
+def read_pairs(_reference: Reference, given: Mapping[str, Any]) -> tuple[tuple[Prefixes, Prefixes], ...]:
+    """The parameter ``pairs``, read."""
+    return pairs_of(given["pairs"])
+
+
 def left_of(parameter: str, place: str) -> Callable[[Reference, Mapping[str, Any]], list[tuple[str, str]]]:
     """The left sides of the pairs in a parameter, to look at a rule only when such a code is there."""
 

@@ -283,6 +283,26 @@ def _of_the_list(compilation: Compilation, when: Any) -> tuple[Condition, ...]:
     return tuple(found)
 
 
+MANY = 16
+"""Prefixes from which on a look-up by length is quicker than trying one after another."""
+
+
+def _begins_with(prefixes: tuple[str, ...]) -> Callable[[str], bool]:
+    """Whether a code begins with one of ``prefixes``."""
+    if len(prefixes) < MANY:
+        return lambda code: code.startswith(prefixes)
+    known = frozenset(prefixes)
+    lengths = sorted({len(prefix) for prefix in prefixes})
+
+    def begins(code: str) -> bool:
+        for length in lengths:  # noqa: SIM110 — a generator costs more than the loop
+            if code[:length] in known:
+                return True
+        return False
+
+    return begins
+
+
 def _walk(
     rule: Rule,
     first: tuple[Condition, ...],
@@ -295,6 +315,7 @@ def _walk(
     walked = NODE_OF_SCOPE.get(rule.scope, rule.scope)
     walk = row_walk(rule.scope)
     read_codes = attrgetter(ROWS_WITH_CODES[walked]) if prefixes else None
+    fits = _begins_with(prefixes)
     of_row = node == walked and node != "setlinfo"
 
     def hits(facts: Facts) -> Iterator[Hit]:
@@ -304,7 +325,7 @@ def _walk(
         rows = walk(facts)
         if read_codes is not None:
             codes = read_codes(facts)
-            rows = [one for one in rows if (code := codes[one[0]]) and code.code.startswith(prefixes)]
+            rows = [one for one in rows if (code := codes[one[0]]) and fits(code.code)]
         for index, row in rows:
             if condition(facts, row, index):
                 yield Hit(node, index if of_row else -1, wire)

@@ -91,6 +91,8 @@ class Facts:
             else frozenset()
         )
         """Official paths of values that are there but could not be read: present, but unknown."""
+        self.western_categories: Sequence[str] | None = None
+        """The category of each row, empty without a code, where all rows are known to be western."""
 
     def is_missing(self, node: str, index: int, wire: str, value: object) -> bool:
         """Whether nothing at all was sent for a field (a value that cannot be read was sent)."""
@@ -104,14 +106,20 @@ class Facts:
     # --- diagnoses and procedures
 
     def know_diagnoses(
-        self, codes: Sequence[CodeFacts | None], western: Sequence[int], may_repeat: bool
+        self,
+        codes: Sequence[CodeFacts | None],
+        western: Sequence[int],
+        categories: Sequence[str],
+        may_repeat: bool,
     ) -> None:
-        """Keep ``diagnosis_codes`` and ``western`` as they are known from rows met before.
+        """Keep ``diagnosis_codes``, ``western`` and the category of each row as known from rows met before.
 
         Without ``may_repeat`` no two rows have the same code.
         """
         known = self.__dict__
         known["diagnosis_codes"], known["western"] = codes, western
+        if len(western) == len(codes):
+            self.western_categories = categories
         if not may_repeat:
             known["repeats_a_diagnosis"] = False
 
@@ -189,6 +197,8 @@ class Facts:
     @_Lazy
     def categories(self) -> frozenset[str]:
         """The three-character categories of the western diagnoses."""
+        if self.western_categories is not None:
+            return frozenset(filter(None, self.western_categories))
         codes = self.diagnosis_codes
         return frozenset([code.category for index in self.western if (code := codes[index])])
 

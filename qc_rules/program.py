@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import reduce
 from operator import attrgetter, or_
+from sys import intern
 from typing import Any, NamedTuple
 
 from models.settlement_list import FIELDS, Interface
@@ -343,8 +344,8 @@ class _Unusual(NamedTuple):
     western: bool
 
 
-_Seen = tuple[CodeFacts | None, str, int, _Unusual | None]
-"""What a row of diseinfo says by itself: its code, also as text, the sets that it is in, and what else."""
+_Seen = tuple[CodeFacts | None, str, str, int, _Unusual | None]
+"""What a row of diseinfo says by itself: its code, also as text, its category, the sets it is in, what else."""
 
 
 class _Diagnoses:
@@ -361,6 +362,7 @@ class _Diagnoses:
         self._several = several
         # A row is its own key: the remembered fields are all that it has.
         self._known: dict[Any, _Seen] = {}
+        self._sets: dict[int, int] = {}
 
     def visit(self, facts: Facts, fired: set[int]) -> tuple[int, list[tuple[int, int]]]:
         """The sets of the codes, and the rules with the sets they need; adds those that need none to ``fired``."""
@@ -376,7 +378,7 @@ class _Diagnoses:
             except KeyError:
                 known = self._known.get
                 seen = [known(row) or self._learn(facts, row, index) for index, row in enumerate(rows)]
-        codes, texts, sets, rest = zip(*seen, strict=True)
+        codes, texts, categories, sets, rest = zip(*seen, strict=True)
         western: Sequence[int] = range(len(rows))
         pointed: list[int] = []
         pairs: list[tuple[int, int]] = []
@@ -385,7 +387,7 @@ class _Diagnoses:
             pairs += unusual.pairs
             if not unusual.western and type(western) is range:
                 western = [i for i, one in enumerate(rest) if one is None or one.western]
-        facts.know_diagnoses(codes, western, len(set(texts)) < len(texts))
+        facts.know_diagnoses(codes, western, categories, len(set(texts)) < len(texts))
         fired.update(pointed)
         for number, least in self._several:
             if number in fired and pointed.count(number) < least:
@@ -406,7 +408,10 @@ class _Diagnoses:
         pairs = tuple((number, need) for number, need in led if need and number in self._on_code)
         unusual = _Unusual(tuple(rules), pairs, index in facts.western)
         usual = unusual.western and not rules and not pairs
-        return code, code.code if code else "", sets, None if usual else unusual
+        text, category = (code.code, intern(code.category)) if code else ("", "")
+        # Rows share what they have in common: there is less to fetch from memory.
+        sets = self._sets.setdefault(sets, sets)
+        return code, text, category, sets, None if usual else unusual
 
 
 class _Memory:

@@ -103,10 +103,13 @@ def mostly_unspecified(facts: Facts, *, at_least: int, percent: float) -> Iterab
     rows = [i for i in western if (code := codes[i]) and code.code[-4:] == UNSPECIFIED]
     if len(rows) < at_least / 2:
         return ()
-    diseases = [i for i in western if (code := codes[i]) and not code.code.startswith(("R", "Z"))]
-    if len(diseases) < at_least or len(rows) * 100 <= percent * len(diseases):
+    categories = facts.western_categories
+    if categories is None:
+        categories = [code.category if (code := codes[i]) else "" for i in western]
+    diseases = len([1 for one in categories if one and one[0] not in "RZ"])
+    if diseases < at_least or len(rows) * 100 <= percent * diseases:
         return ()
-    values = {"count": len(rows), "of": len(diseases), "codes": shown_diagnoses(facts, rows)}
+    values = {"count": len(rows), "of": diseases, "codes": shown_diagnoses(facts, rows)}
     return (Hit("diseinfo", rows[0], "diag_code", values=values),)
 
 

@@ -31,17 +31,27 @@ def _ranked(_reference: Reference, given: Mapping[str, Any]) -> list[tuple[str, 
     return [("principal", prefix) for rank in given["ranks"] for prefix in rank.split(",")]
 
 
-@predicate(codes=_ranked)
-def severer_injury_listed(facts: Facts, *, ranks: tuple[str, ...], distance: int) -> Iterator[Hit]:
+Levels = Mapping[str, int]
+"""The rank of each prefix."""
+
+
+def _levels(_reference: Reference, given: Mapping[str, Any]) -> Levels:
+    return {prefix: level for level, rank in enumerate(given["ranks"]) for prefix in rank.split(",")}
+
+
+@predicate(codes=_ranked, derived={"levels": _levels})
+def severer_injury_listed(
+    facts: Facts, *, ranks: tuple[str, ...], distance: int, levels: Levels
+) -> Iterator[Hit]:
     """The principal diagnosis ranks below another one that was there on admission.
 
     ``ranks``: prefixes parted by commas, mildest rank first; a later rank wins where two fit.
-    ``distance``: how many ranks lower the principal diagnosis must be.
+    ``distance``: how many ranks lower the principal diagnosis must be. ``levels``: the ranks, read.
     """
+    del ranks
     code, principal = facts.principal_code, facts.principal
     if code is None or principal is None:
         return
-    levels = [tuple(rank.split(",")) for rank in ranks]
     own = _rank(code.code, levels)
     if own < 0:
         return
@@ -56,8 +66,9 @@ def severer_injury_listed(facts: Facts, *, ranks: tuple[str, ...], distance: int
         yield Hit("diseinfo", principal, "diag_code", values={"others": shown_diagnoses(facts, severer)})
 
 
-def _rank(code: str, levels: list[tuple[str, ...]]) -> int:
-    return max((level for level, prefixes in enumerate(levels) if code.startswith(prefixes)), default=-1)
+def _rank(code: str, levels: Levels) -> int:
+    """The highest rank of a prefix of the code; -1 without any."""
+    return max([levels.get(code[:length], -1) for length in range(len(code) + 1)])
 
 
 @predicate(principal="tumours")

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from qc_rules.code_pairs import left_of, pairs_of, placed, shown_diagnoses, shown_procedures
+from qc_rules.code_pairs import (
+    Prefixes,
+    left_of,
+    pairs_of,
+    placed,
+    read_pairs,
+    shown_diagnoses,
+    shown_procedures,
+)
 from qc_rules.facts import Facts
 from qc_rules.predicates import Hit, predicate
 from qc_rules.reference import Reference
@@ -37,6 +45,8 @@ def _matching(
     ]
 
 
+Pairs = tuple[tuple[Prefixes, Prefixes], ...]
+"""``pairs`` of a rule, read once."""
 Sets = list[list[tuple[str, str]]]
 
 
@@ -46,11 +56,12 @@ def _both_sides(_reference: Reference, given: Mapping[str, Any]) -> list[Sets]:
     return [[placed(place, left), placed("icd10", right)] for left, right in pairs_of(given["pairs"])]
 
 
-@predicate(combinations=_both_sides)
+@predicate(combinations=_both_sides, derived={"read": read_pairs})
 def diagnoses_together(
     facts: Facts,
     *,
     pairs: tuple[str, ...],
+    read: Pairs,
     role: str = "any",
     with_role: str = "any",
     but: tuple[str, ...] = (),
@@ -60,7 +71,8 @@ def diagnoses_together(
 
     ``but``: prefixes that do not count on the right. ``present``: only what was there on admission counts.
     """
-    for left, right in pairs_of(pairs):
+    del pairs
+    for left, right in read:
         for index in _matching(facts, _rows(facts, role), left):
             others = [i for i in _matching(facts, _rows(facts, with_role), right, but) if i != index]
             if present:
@@ -73,18 +85,16 @@ def diagnoses_together(
                 yield Hit("diseinfo", index, "diag_code", values={"others": shown_diagnoses(facts, others)})
 
 
-@predicate(diagnoses="prefixes")
+@predicate(diagnoses="prefixes", derived={"read": read_pairs})
 def diagnosis_unexplained(
-    facts: Facts, *, prefixes: tuple[str, ...], role: str, pairs: tuple[str, ...]
+    facts: Facts, *, prefixes: tuple[str, ...], role: str, pairs: tuple[str, ...], read: Pairs
 ) -> Iterator[Hit]:
     """A diagnosis in ``role`` that no other diagnosis explains as a pair says."""
+    del pairs
     for index in _matching(facts, _rows(facts, role), prefixes):
         code = facts.diagnosis_codes[index]
         right = tuple(
-            prefix
-            for left, found in pairs_of(pairs)
-            if code and code.code.startswith(left)
-            for prefix in found
+            prefix for left, found in read if code and code.code.startswith(left) for prefix in found
         )
         if not right or not [i for i in _matching(facts, facts.western, right) if i != index]:
             yield Hit("diseinfo", index, "diag_code")
@@ -128,17 +138,18 @@ def diagnosis_with_procedure(
         yield Hit("diseinfo", index, "diag_code", values={"procedures": shown_procedures(facts, done)})
 
 
-@predicate(codes=left_of("pairs", "icd9cm3"))
+@predicate(codes=left_of("pairs", "icd9cm3"), derived={"read": read_pairs})
 def procedure_without_diagnosis(
-    facts: Facts, *, pairs: tuple[str, ...], unless: tuple[str, ...] = ()
+    facts: Facts, *, pairs: tuple[str, ...], read: Pairs, unless: tuple[str, ...] = ()
 ) -> Iterator[Hit]:
     """A procedure of a left side, and no diagnosis of the right side.
 
     ``unless``: prefixes of diagnoses with which the procedure needs no such diagnosis.
     """
+    del pairs
     if unless and facts.diagnoses_starting(unless):
         return
-    for left, right in pairs_of(pairs):
+    for left, right in read:
         rows = facts.procedures_starting(left)
         if rows and not facts.diagnoses_starting(right):
             yield Hit("oprninfo", rows[0], "oprn_oprt_code", values={"expected": "、".join(right)})
@@ -152,11 +163,12 @@ def _main_and_treated(_reference: Reference, given: Mapping[str, Any]) -> list[S
     ]
 
 
-@predicate(combinations=_main_and_treated)
+@predicate(combinations=_main_and_treated, derived={"read": read_pairs})
 def main_procedure_treats_other(
     facts: Facts,
     *,
     pairs: tuple[str, ...],
+    read: Pairs,
     among: tuple[str, ...] = ("",),
     unless: tuple[str, ...] = (),
     only: bool = False,
@@ -166,12 +178,13 @@ def main_procedure_treats_other(
     ``pairs``: procedures, and the diagnoses they treat. ``among`` and ``unless``: prefixes that
     the principal diagnosis must and must not have. ``only``: nothing else may have been done in the stay.
     """
+    del pairs
     main, principal = facts.main_code, facts.principal_code
     if main is None or principal is None or not principal.code.startswith(among):
         return
     if principal.code.startswith(unless):
         return
-    for left, right in pairs_of(pairs):
+    for left, right in read:
         if not main.code.startswith(left) or principal.code.startswith(right):
             continue
         if only and len(facts.procedures_starting(left)) < len(facts.list.procedures):
