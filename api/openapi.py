@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from api.answers import JSON
 from api.batch.comparison import RunComparison
 from api.batch.correction import Corrected
+from api.batch.payloads import Exported
 from api.batch.runs import RunSummary
 from api.example import EXAMPLE_CASE, EXAMPLE_LIST
 from api.intake.rejects import Reject
@@ -125,6 +126,9 @@ DESCRIPTIONS = {
     "OpenedVersion": "批次中一份清单的最新一版，患者身份打码；findings 是批次对第 judged 版的结论",
     "StoredVersion": "清单的一个版本：何时由谁存入，来自哪里",
     "Corrected": "保存的版本和它的质控结果；new 为 false 即内容没有变化",
+    "Exported": "能导出的份数 written，不能导出的清单和原因 refused",
+    "Refused": "一份不能导出的清单和原因；number 是它在批次中的序号",
+    "Grouping": "入组 grouped、歧义组 QY ambiguous、未入组 0000 ungrouped、没有适用的分组方案 unjudged 的清单数",
     "Totals": "各结论的清单数、入组数、费用和预计支付（元）、各规则的问题数、所用的数据包",
     "RuleTotal": "一条规则的问题数和涉及的清单数，已接受的不计",
     "UsedPack": "批次所用的数据包",
@@ -193,6 +197,7 @@ ANSWERS = (
     RunComparison,
     OpenedVersion,
     Corrected,
+    Exported,
     Reject,
     SealedLine,
     Verdict,

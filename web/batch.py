@@ -34,6 +34,7 @@ async def batches(request: Request, service: ServiceDep) -> Response:
         kinds=KIND_NAMES,
         month=f"{year}-{month:02d}",
         limit=service.settings.upload_limit,
+        region=service.settings.region,
     )
 
 

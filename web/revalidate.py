@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import parse_qsl, quote
 
 from fastapi import APIRouter, Path, Query, Request
@@ -14,7 +14,9 @@ from api.batch.comparison import summary_rows
 from api.batch.correction import open_list
 from api.problems import ProblemError
 from api.routes import revalidation
+from api.routes.payloads import exported, previewed
 from api.state import Service, ServiceDep
+from models.settlement_list import Interface
 from web.forms import FormError, export, read_form
 from web.forms import open_list as open_form
 from web.pages import StoredList, check_stored, list_page, read_stored, render
@@ -54,6 +56,37 @@ async def changes(
         lists=found.changed_lists[:MOST_ROWS],
         groups=found.groups[:MOST_ROWS],
     )
+
+
+@router.get("/batches/{run_id}/payloads")
+async def payloads(
+    request: Request,
+    service: ServiceDep,
+    run_id: RunId,
+    form: Annotated[Literal["4101", "4101A"], Query(alias="format")] = "4101",
+    with_errors: Annotated[str, Query(max_length=5)] = "",
+) -> Response:
+    """What an export of the payloads would hold and leave out, and the button for it."""
+    found = await run_in_threadpool(previewed, service, run_id, form, with_errors == "1")
+    return render(
+        request,
+        "payloads.html",
+        run=run_id,
+        form=form,
+        with_errors=with_errors == "1",
+        found=found,
+        refused=found.refused[:MOST_ROWS],
+    )
+
+
+@router.post("/batches/{run_id}/payloads")
+async def download_payloads(request: Request, service: ServiceDep, run_id: RunId) -> Response:
+    """The payloads as a file, with the true identity; who took it is in the audit log."""
+    _own_page(request)
+    fields = _fields(await request.body())
+    by = revalidation.who(request, fields.get("by", "").strip()[:80])
+    form: Interface = "4101A" if fields.get("format") == "4101A" else "4101"
+    return await run_in_threadpool(exported, service, run_id, form, fields.get("with_errors") == "1", by)
 
 
 @router.get("/lists")

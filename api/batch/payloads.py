@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import BinaryIO
 
@@ -60,12 +60,36 @@ def export_payloads(
     no part of the interface (charge lines, evidence) is not written. The export is in the audit log.
     Raises StoreError.
     """
-    written = 0
-    refused: list[Refused] = []
     with database.begin() as connection:
         run_of(connection, run_id)
         audit.record(connection, who, "export-payloads", f"run {run_id}", interface, at)
+    return _written(database, vault, run_id, interface, lambda line: stream.write(line + b"\n"), verdicts)
+
+
+def preview_payloads(
+    database: Database,
+    vault: Vault,
+    run_id: int,
+    interface: Interface,
+    *,
+    verdicts: tuple[Verdict, ...] = CLEAN,
+) -> Exported:
+    """What ``export_payloads`` would write and leave out; nobody sees the identity. Raises StoreError."""
+    return _written(database, vault, run_id, interface, lambda _: None, verdicts)
+
+
+def _written(  # noqa: PLR0917 -- what both give
+    database: Database,
+    vault: Vault,
+    run_id: int,
+    interface: Interface,
+    write: Callable[[bytes], object],
+    verdicts: tuple[Verdict, ...],
+) -> Exported:
+    written = 0
+    refused: list[Refused] = []
     with database.read() as connection:
+        run_of(connection, run_id)
         seen: set[str] = set()
         for rows in _chunks(connection, run_id):
             newest = latest(connection, [row.list_key for row in rows])
@@ -77,7 +101,7 @@ def export_payloads(
                 elif newest[row.list_key] != row.version:
                     reason = (
                         f"批次质控的是第 {row.version} 版，后来更正为第 {newest[row.list_key]} 版；"
-                        "请先用 qingdan batch revalidate 重新质控"
+                        "请先重新质控"
                     )
                 elif row.verdict not in verdicts:
                     reason = f"结论是“{row.verdict}”（错误 {row.errors} 处）；请更正后重新质控"
@@ -92,7 +116,7 @@ def export_payloads(
                 if isinstance(line, str):
                     refused.append(Refused(row.number, row.list_key, row.list_id, line))
                 else:
-                    stream.write(line + b"\n")
+                    write(line)
                     written += 1
     return Exported(written, tuple(refused))
 

@@ -6,6 +6,7 @@ import msgspec
 from sqlalchemy import distinct, func, select
 
 from api.batch.runs import FINDING, PACK_USE, RESULT, run_of
+from api.services.month.grouping_rate import Grouping
 from api.store.database import Database
 
 
@@ -29,10 +30,10 @@ class UsedPack(msgspec.Struct, frozen=True):
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Lists by verdict, lists with a DRG, rules by findings, packs by id. Amounts in yuan."""
+    """Lists by verdict, lists by what grouping made of them, rules by findings, packs by id. Amounts in yuan."""
 
     verdicts: dict[str, int]
-    grouped: int
+    grouping: Grouping
     cost_yuan: float
     expected_yuan: float
     rules: tuple[RuleTotal, ...]
@@ -52,10 +53,12 @@ def totals_of(database: Database, run_id: int) -> Totals:
             .group_by(RESULT.c.verdict)
             .order_by(RESULT.c.verdict)
         )
-        grouped, cost, expected = connection.execute(
-            select(
-                func.count().filter(RESULT.c.adrg != ""), func.sum(RESULT.c.cost), func.sum(RESULT.c.expected)
-            ).where(own)
+        reasons = connection.execute(
+            select(RESULT.c.reason, func.count()).where(own).group_by(RESULT.c.reason)
+        )
+        grouping = Grouping.of(dict(map(tuple, reasons)))
+        cost, expected = connection.execute(
+            select(func.sum(RESULT.c.cost), func.sum(RESULT.c.expected)).where(own)
         ).one()
         rules = connection.execute(
             select(FINDING.c.rule, func.max(FINDING.c.title), func.min(FINDING.c.severity), found, lists)
@@ -70,7 +73,7 @@ def totals_of(database: Database, run_id: int) -> Totals:
         ).all()
         return Totals(
             {row[0]: row[1] for row in verdicts},
-            grouped,
+            grouping,
             int(cost or 0) / 100,
             int(expected or 0) / 100,
             tuple(RuleTotal(*row) for row in rules),

@@ -35,6 +35,7 @@ batch_app = typer.Typer(
 RESULT_FORMATS = Literal["ndjson", "parquet", "4101", "4101A"]
 MOST_RULES = 20
 """Rules that the screen shows."""
+NO_REGION = "没有指定地区：CMI 和预计支付不会算出；要算，请用 --region（或设置 QINGDAN_REGION）或 --payment"
 
 RunArgument = Annotated[int, typer.Argument(metavar="RUN", help="批次编号，见 batch list。")]
 WorkersOption = Annotated[
@@ -118,6 +119,8 @@ def run_command(  # noqa: PLR0917 -- the command line gives them by name
                 mapping=mapping_option(mapping),
             )
         typer.echo(f"批次 {run_id}：{month}，{source.name}", err=True)
+        if not (settings.region or payment):
+            typer.echo(NO_REGION, err=True)
         _work(database, settings, run_id, workers, cluster, None)
 
 
@@ -271,7 +274,7 @@ def show(run_id: RunArgument, form: FormatOption = "table", home: HomeOption = N
         f"输入 {run.source}，{run.created_by}，{_local(run.created_at)}",
         f"清单 {run.lists} 份，未读取 {run.rejected} 行",
         "、".join(f"{name} {count} 份" for name, count in totals.verdicts.items()),
-        f"入组 {totals.grouped} 份",
+        totals.grouping.text,
     ]
     lines += [
         f"{one.rule}  {one.findings} 处，{one.lists} 份  {one.title}" for one in totals.rules[:MOST_RULES]

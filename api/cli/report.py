@@ -259,7 +259,7 @@ def _sealed_text(line: SealedLine) -> str:
 
 
 def _headline(content: ReportContent) -> None:
-    from api.services.month.report.page import number, percent, signed_wan, wan, yuan  # noqa: PLC0415
+    from api.services.month.report.page import missing_payment, number, percent, signed_wan, wan, yuan  # noqa: PLC0415
 
     it = content.totals
     lines = (
@@ -270,8 +270,14 @@ def _headline(content: ReportContent) -> None:
         f"费用消耗指数 {number(it.cost_index)}（{content.cost_standard.name}），"
         f"时间消耗指数 {number(it.time_index)}（{content.time_standard.name}）",
         f"均次费用 {yuan(it.mean_cost)} 元，平均住院日 {number(it.mean_stay, 1)}；"
-        f"预计支付 {wan(it.expected)} 万元，结余 {signed_wan(it.balance)} 万元",
+        f""
+        + (
+            f"预计支付 {wan(it.payment)} 万元，结余 {signed_wan(it.balance)} 万元"
+            if it.priced
+            else "预计支付 —，结余 —"
+        ),
+        missing_payment(content),
     )
     console = _console()
-    for line in lines:
+    for line in filter(None, lines):
         console.print(Text(plain(line)))

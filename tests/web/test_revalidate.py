@@ -22,6 +22,7 @@ from api.demo.case_mix import load_case_mix
 from api.demo.generator import Generator
 from api.intake.source import open_source
 from api.settings import Settings
+from api.store.audit import entries
 from models.pack import PackStore
 from tests.web.conftest import Send, ask
 from tests.web.reading import read
@@ -170,3 +171,30 @@ def test_a_list_in_the_form_is_judged_by_what_its_masks_stand_for(send: Send) ->
     assert [one["value"] for one in wrong["findings"] if one["field"] == "证件号码"] == ["9901**********0010"]
     assert send("POST", "/lists/check", params={**asked, "base": 9}, json=body).status_code == 422
     assert send("POST", "/lists/check", params={**asked, "list": "x"}, content=b"{").status_code == 415
+
+
+def test_payloads_are_looked_at_first_and_taken_with_a_name(send: Send, app: FastAPI) -> None:
+    true = Generator(load_case_mix(PackStore()), 7).make(3, only_4101=True).body["setlinfo"]["certno"]
+    asked = {"format": "4101", "with_errors": "true"}
+    found = send("GET", "/api/v1/batches/1/payloads", params=asked).json()
+    assert found["written"] + len(found["refused"]) == LISTS
+    assert found["written"] >= 3
+    page = send("GET", "/batches/1/payloads", params={"with_errors": "1"}).text
+    assert f"能导出 {found['written']} 份，不能导出 {len(found['refused'])} 份" in page
+    assert true not in page
+    for answer in (
+        send("POST", "/api/v1/batches/1/payloads", params={**asked, "by": "上传员"}, json={}),
+        send("POST", "/batches/1/payloads", data={"format": "4101", "with_errors": "1", "by": "上传员"}),
+    ):
+        assert answer.headers["content-disposition"] == 'attachment; filename="batch-1-4101.ndjson"'
+        lines = [msgspec.json.decode(line) for line in answer.content.splitlines()]
+        assert len(lines) == found["written"]
+        assert {line["infno"] for line in lines} == {"4101"}
+        assert true in {line["input"]["setlinfo"]["certno"] for line in lines}
+    with app.state.service.database().read() as connection:
+        taken = [one for one in entries(connection) if one.action == "export-payloads"]
+    assert [(one.who, one.object, one.detail) for one in taken] == [("上传员", "run 1", "4101")] * 2
+    assert send("POST", "/batches/1/payloads", headers={"sec-fetch-site": "cross-site"}).status_code == 400
+    assert send("POST", "/api/v1/batches/1/payloads").status_code == 415
+    assert send("GET", "/api/v1/batches/99/payloads").status_code == 404
+    assert send("GET", "/batches/1/payloads", params={"format": "x"}).status_code == 422

@@ -106,7 +106,8 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def grouped(self) -> bool:
-        return bool(self.adrg)
+        """Whether it is in a DRG: neither 0000 nor the QY of an MDC, as ``grouping_rate`` has it."""
+        return self.adrg[1:] not in ("", "QY")
 
     @property
     def category(self) -> str:

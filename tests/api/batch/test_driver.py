@@ -38,6 +38,7 @@ from api.batch.runs import (
     table,
 )
 from api.batch.totals import totals_of
+from api.services.month.report.stored import report_of
 from api.store.database import Database
 from api.store.tables import ListVersion
 from qc_rules.acceptance import Acceptance
@@ -90,7 +91,16 @@ def test_every_list_and_every_rejected_line_is_stored_once(site: Site, lists_fil
     assert seen[-1].seconds_left == 0
     totals = totals_of(site.database, run.id)
     assert sum(totals.verdicts.values()) == 50
-    assert totals.grouped > 40
+    report = report_of(site.database, site.settings, str(run.id), with_study=False).totals
+    found = totals.grouping
+    assert (found.grouped, found.ambiguous, found.ungrouped, found.unjudged) == (
+        report.grouped,
+        report.ambiguous,
+        report.ungrouped,
+        0,
+    )
+    assert found.grouped > 40
+    assert found.text.startswith(f"入组 {found.grouped} 份（入组率 {report.grouping_rate:.1%}，")
     assert totals.packs
 
 

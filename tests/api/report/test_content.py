@@ -18,11 +18,13 @@ from api.services.month.report.content import (
     Origin,
     ReportContent,
     Totals,
+    UsedPack,
     canonical,
     digest_of,
     read_content,
 )
 from api.services.month.report.making import Frame, make_content
+from api.services.month.report.page import fragment, missing_payment
 from api.services.month.report.summary import LEAST_STANDARD, Entry, Found, Summary
 from models.grouping import Complication
 
@@ -97,6 +99,18 @@ def test_the_case_mix_index_counts_only_grouped_lists_with_a_weight() -> None:
 def test_payment_is_compared_with_the_cost_of_the_same_lists() -> None:
     it = totals(entry(expected=90_000), entry(expected=None, cost=7), entry(expected=5, cost=None))
     assert (it.priced, it.expected, it.expected_cost, it.balance) == (1, 90_000, 100_000, -10_000)
+
+
+def test_what_was_not_computed_says_why_and_what_to_do() -> None:
+    payment = (UsedPack("drg-payment-x", "1", "drg-payment", "0" * 64),)
+    assert "没有指定地区" in missing_payment(content_of([entry()]))
+    assert "--region" in missing_payment(content_of([entry()], region="51"))
+    assert missing_payment(content_of([entry()], packs=payment)).startswith("CMI、预计支付没有算出：所用的")
+    assert missing_payment(content_of([entry(weight=1.0)])).startswith("预计支付没有算出")
+    assert missing_payment(content_of([entry(weight=1.0, expected=5)])) == ""
+    assert missing_payment(content_of([])) == ""
+    assert "没有指定地区" in fragment(content_of([entry()]))
+    assert content_of([entry()]).totals.payment is None
 
 
 def test_an_accepted_finding_counts_for_nothing_but_itself() -> None:

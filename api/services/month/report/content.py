@@ -65,6 +65,11 @@ class Totals(msgspec.Struct, frozen=True):
         """Expected payment less cost, fen; None without a priced list."""
         return self.expected - self.expected_cost if self.priced else None
 
+    @property
+    def payment(self) -> int | None:
+        """Expected payment, fen; None without a priced list."""
+        return self.expected if self.priced else None
+
 
 class Unit(msgspec.Struct, frozen=True):
     """One department or doctor. ``families``: lists with a finding, by family of rules."""

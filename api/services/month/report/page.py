@@ -88,6 +88,25 @@ def when(instant: datetime) -> str:
     return f"{instant.astimezone():%Y-%m-%d %H:%M}"
 
 
+def missing_payment(content: ReportContent) -> str:
+    """Why there is no CMI or no payment, and what to do (Chinese); "" where both are there."""
+    lacking = [
+        name
+        for name, value in (("CMI", content.totals.cmi), ("预计支付", content.totals.payment))
+        if value is None
+    ]
+    if not lacking or not content.totals.grouped:
+        return ""
+    said = "、".join(lacking)
+    if any(one.kind == "drg-payment" for one in content.packs):
+        return f"{said}没有算出：所用的支付数据包没有这些病组的权重或标准"
+    where = f"（地区 {content.region}）" if content.region else "（没有指定地区）"
+    return (
+        f"{said}没有算出：没有适用的支付数据包{where}；"
+        "请用 --region（或设置 QINGDAN_REGION）或 --payment 指定后重新质控"
+    )
+
+
 def fragment(content: ReportContent, seal: Seal | None = None, links: Mapping[str, str] | None = None) -> str:
     """The report as HTML without head and body. ``links``: addresses of ``rules`` and ``worklist``, if any."""
     return _environment().get_template("report.html").render(**_values(content, seal, links or {}))
@@ -118,6 +137,7 @@ def _values(content: ReportContent, seal: Seal | None, links: Mapping[str, str])
         ],
         "families": _most_families(content),
         "flagged": [one for one in study.comparisons if one.flagged] if study else [],
+        "missing_payment": missing_payment(content),
         "definitions": DEFINITIONS,
         "units": SHOWN_UNITS,
         "rules": SHOWN_RULES,

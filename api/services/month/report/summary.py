@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from api.services.month.grouping_rate import Grouping
 from api.services.month.records import Record
 from api.services.month.report.content import (
     Band,
@@ -411,10 +412,7 @@ def _means(past: Iterable[GroupTotals]) -> tuple[dict[str, float], dict[str, flo
 
 
 def _totals(tally: _Tally, standards: Standards) -> Totals:
-    reasons = tally.reasons
-    grouped, ambiguous, unjudged = reasons["grouped"], reasons["ambiguous"], reasons["no_scheme"]
-    ungrouped = tally.lists - grouped - ambiguous - unjudged
-    judged = tally.lists - unjudged
+    found = Grouping.of(tally.reasons)
     cells = tally.cells.items()
     cost_index, cost_index_lists = _index(
         ((cell.cost_lists, cell.cost, standards.costs.get(drg)) for drg, cell in cells)
@@ -433,13 +431,13 @@ def _totals(tally: _Tally, standards: Standards) -> Totals:
         pass_rate=_share(tally.passed, tally.lists),
         clean_rate=_share(tally.clean, tally.lists),
         score=_share(tally.score, tally.lists),
-        grouped=grouped,
-        ambiguous=ambiguous,
-        ungrouped=ungrouped,
-        unjudged=unjudged,
-        grouping_rate=_share(grouped, judged),
-        ambiguous_rate=_share(ambiguous, judged),
-        ungrouped_rate=_share(ungrouped, judged),
+        grouped=found.grouped,
+        ambiguous=found.ambiguous,
+        ungrouped=found.ungrouped,
+        unjudged=found.unjudged,
+        grouping_rate=_share(found.grouped, found.judged),
+        ambiguous_rate=_share(found.ambiguous, found.judged),
+        ungrouped_rate=_share(found.ungrouped, found.judged),
         groups=len(tally.cells),
         weighted=tally.weighted,
         weight=_rounded(tally.weight),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from api.services.month.report.content import ReportContent, Totals, Unit
 from api.services.month.report.definitions import DEFINITIONS
-from api.services.month.report.page import Seal, when
+from api.services.month.report.page import Seal, missing_payment, when
 from api.services.month.workbook import Cell, Sheet, compared_sheets, write_book
 
 _TOTALS = (
@@ -168,6 +168,8 @@ def _overview(content: ReportContent, seal: Seal | None) -> list[Sequence[Cell]]
     if content.study:
         for level, number in content.study.tested.items():
             rows += [(f"{level}比较次数", number), (f"{level}提示数", content.study.flagged[level])]
+    if missing := missing_payment(content):
+        rows.append(("说明", missing))
     return rows + [("说明", note) for note in content.notes]
 
 
@@ -185,8 +187,8 @@ def _totals(it: Totals) -> tuple[Cell, ...]:
         it.lists, it.pass_rate, it.clean_rate, it.score, it.errors, it.warnings, it.hints, it.accepted, it.grouped,
         it.ambiguous, it.ungrouped, it.unjudged, it.grouping_rate, it.ambiguous_rate, it.ungrouped_rate, it.groups,
         it.weight, it.cmi, it.cost_lists, _yuan(it.cost), _yuan(it.mean_cost), it.days, _rounded(it.mean_stay),
-        it.cost_index, it.cost_index_lists, it.time_index, it.time_index_lists, it.priced, _yuan(it.expected),
-        _yuan(it.expected_cost), _yuan(it.balance), it.dip_grouped, it.dip_score,
+        it.cost_index, it.cost_index_lists, it.time_index, it.time_index_lists, it.priced, _yuan(it.payment),
+        _yuan(it.expected_cost if it.priced else None), _yuan(it.balance), it.dip_grouped, it.dip_score,
     )  # fmt: skip
 
 
