@@ -268,8 +268,27 @@ def compare(rule: Compilation, arguments: Any, at: Location) -> Condition:
 
     if isinstance(right, Term) and left.path and right.path:
         read_both = attrgetter(left.path, right.path)
-        return lambda facts, _row, _index: compared(*read_both(facts))
+
+        def compare_both(facts: Facts, _row: Any, _index: int) -> bool | None:
+            one, other = read_both(facts)
+            # Most are numbers or days on both sides: those compare without further ado.
+            if type(one) is type(other) and one is not None:
+                try:
+                    return decide(one, other)
+                except TypeError:  # a moment with a time zone beside one without
+                    return None
+            return compared(one, other)
+
+        return compare_both
     read, number = left.get, right
+    if left.path and type(number) in (int, float):
+        read_fact = attrgetter(left.path)
+
+        def compare_fact(facts: Facts, _row: Any, _index: int) -> bool | None:
+            value = read_fact(facts)
+            return decide(value, number) if type(value) is int else compared(value, number)
+
+        return compare_fact
     if isinstance(number, Term):
         read_other = number.get
         return lambda facts, row, index: compared(read(facts, row, index), read_other(facts, row, index))

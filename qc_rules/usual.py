@@ -89,16 +89,28 @@ def charges(facts: Facts) -> Sequence[str]:
         if facts.group is not None:
             named.append("operated_but_medical_group")
     else:
-        named.append("checkup_stay")
+        if not _treated(facts):
+            named.append("checkup_stay")
         if facts.list.procedures:
             named.append("surgery_without_charge")
         if not (amount("03") or amount("04") or amount("05") or amount("12")):
             named.append("only_drugs_charged")
-    if amount("08") is not None:
+    if amount("08") is not None and not _treated(facts):
         named.append("materials_without_operation")
     if amount("14"):
         named.append("other_charges_too_large")
     return named
+
+
+TREATED = frozenset(("手术", "介入治疗", "治疗性操作"))
+"""Kinds of procedures that treat."""
+
+
+def _treated(facts: Facts) -> bool:
+    for code in facts.procedure_codes:  # noqa: SIM110 — a generator costs more than the loop
+        if code is not None and code.kind in TREATED:
+            return True
+    return False
 
 
 def _in_fen(facts: Facts) -> bool:
@@ -154,7 +166,7 @@ def dates_and_counts(facts: Facts) -> Sequence[str]:
     return named
 
 
-_flag = attrgetter("principal_flag")
+_flag, _excluded = attrgetter("principal_flag"), attrgetter("excluded")
 
 
 def rows(facts: Facts) -> Sequence[str]:
@@ -172,7 +184,8 @@ def rows(facts: Facts) -> Sequence[str]:
         named.append("outpatient_in_other_chapter")
     group = facts.group
     if group is not None:
-        named.append("complication_excluded")
+        if True in map(_excluded, group.complications):
+            named.append("complication_excluded")
         if group.reason == "ambiguous":
             named.append("main_procedure_outside_mdc")
     if procedures:

@@ -236,14 +236,20 @@ def concluded(
 def case_of(facts: Facts) -> Case:
     """What grouping looks at in a list: western diagnoses with the principal one first."""
     rows, procedures, stay = facts.list.diagnoses, facts.list.procedures, facts.stay
-    diagnoses: Sequence[int] = [] if facts.principal is None else [facts.principal, *facts.others]
-    main = facts.main
-    operations = [] if main is None else [main, *(i for i in range(len(procedures)) if i != main)]
+    principal, main = facts.principal, facts.main
+    western = facts.western
+    listed = rows if len(western) == len(rows) else [rows[index] for index in western]
+    diagnoses = [row.code or "" for row in listed]
+    if principal:
+        diagnoses.insert(0, diagnoses.pop(western.index(principal)))
+    operations = [row.code or "" for row in procedures]
+    if main:
+        operations.insert(0, operations.pop(main))
     years = facts.age_years
     infant = years is not None and years < 1
     return Case(
-        diagnoses=tuple([rows[index].code or "" for index in diagnoses]),
-        procedures=tuple([procedures[index].code or "" for index in operations]),
+        diagnoses=tuple(diagnoses),
+        procedures=tuple(operations),
         sex=stay.sex or "",
         age=None if years is None else int(years),
         age_days=facts.age_days if infant else None,
@@ -301,6 +307,8 @@ def _says_something(received: Received) -> bool:
 
 def _capped(findings: Sequence[Finding]) -> list[Finding]:
     """At most MAX_REPEATS findings of each rule; the last one says how many more there are."""
+    if len(findings) <= MAX_REPEATS:
+        return list(findings)
     counts = Counter(finding.rule for finding in findings)
     if max(counts.values(), default=0) <= MAX_REPEATS:
         return list(findings)
@@ -318,10 +326,14 @@ def _capped(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _score(rules: RuleSet, findings: Sequence[Finding]) -> int:
+    if not findings:
+        return FULL_SCORE
     return max(0, FULL_SCORE - sum(rules.deduction(code) for code in {finding.rule for finding in findings}))
 
 
 def _verdict(findings: Sequence[Finding]) -> Verdict:
+    if not findings:
+        return "可上传"
     severities = {finding.severity for finding in findings}
     if "error" in severities:
         return "需修改"

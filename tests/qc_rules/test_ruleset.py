@@ -6,7 +6,9 @@ import pytest
 
 from models.pack import Pack
 from models.wire import decode, decode_payload
+from qc_rules.dependencies import reads_of
 from qc_rules.examples import build, run
+from qc_rules.predicates import predicates
 from qc_rules.reference import Reference
 from qc_rules.ruleset import RuleSet, national_pack
 from qc_rules.schema import Example
@@ -228,3 +230,10 @@ def test_a_finding_that_points_to_another_node_than_the_row_has_a_message(
         one for one in run(rules, Example(change={"setlinfo.medcasno": "1234"})) if one.rule == "LOC-001"
     ]
     assert [one.message for one in found] == ["“病案号”为 1234，诊断 （空）"]
+
+
+def test_a_look_at_the_list_can_name_every_predicate_that_relies_on_it() -> None:
+    relying = {name: one.glance for name, one in predicates().items() if one.glance is not None}
+    assert len(relying) > 20
+    for name, glance in relying.items():
+        assert name in reads_of(glance).words, name
