@@ -16,8 +16,8 @@ from rich.text import Text
 from api.cli.terminal import HomeOption, RegionOption, error_line, fail, plain, replacing
 from api.intake.mapping import ColumnMapping, MappingError, read_mapping, shipped_mapping, shipped_names
 from api.intake.propose import propose
-from api.intake.rejects import Reject, RejectWriter
-from api.intake.source import FileRefusedError, Source, open_source, open_table, shown_name
+from api.intake.rejects import Reject, RejectWriter, rejected_text
+from api.intake.source import WHOLE_FILE, FileRefusedError, Source, open_source, open_table, shown_name
 from api.settings import MIB, Settings, load_settings
 from models.wire import DecodeError, decode
 
@@ -118,9 +118,9 @@ def mapping_option(given: str | None) -> ColumnMapping | None:
 
 
 def open_or_fail(path: Path, settings: Settings, mapping: ColumnMapping | None) -> Source:
-    """The source, or leave with what is wrong with it."""
+    """The source, or leave with what is wrong with it. Which mapping a file gets instead goes to standard error."""
     try:
-        return open_source(path, settings, mapping)
+        return open_source(path, settings, mapping, error_line)
     except FileRefusedError as error:
         fail(str(error))
 
@@ -162,7 +162,7 @@ def _take(path: Path, source: Source, out: Path | None, rejects: Path | None) ->
             part = stack.enter_context(replacing(rejects, (path,)))
             form = "ndjson" if rejects.suffix.lower() in (".ndjson", ".jsonl") else "csv"
             writer = stack.enter_context(RejectWriter(part, "ndjson" if form == "ndjson" else "csv"))
-        rejected = 0
+        files = rows = 0
         advance = stack.enter_context(_progress(source.size))
         try:
             for item in source.items(advance):
@@ -177,7 +177,10 @@ def _take(path: Path, source: Source, out: Path | None, rejects: Path | None) ->
                         if sink is not None:
                             sink.write(_one_line(item.content) + b"\n")
                         continue
-                rejected += 1
+                if item.line == WHOLE_FILE:
+                    files += 1
+                else:
+                    rows += 1
                 reject = Reject(item.source, item.line, item.column, error)
                 if len(found) < SHOWN_REJECTS:
                     found.append(reject)
@@ -189,15 +192,17 @@ def _take(path: Path, source: Source, out: Path | None, rejects: Path | None) ->
         where = f" 第 {reject.line} 行" if reject.line else ""
         column = f"（{reject.column}）" if reject.column else ""
         error_line(f"{reject.source}{where}{column}：{reject.reason}")
-    if rejected > len(found):
+    if files + rows > len(found):
         error_line(
-            f"还有 {rejected - len(found)} 行不能读入" + ("" if rejects else "，用 --rejects 写入文件查看")
+            f"还有 {files + rows - len(found)} 处不能读入"
+            + ("" if rejects else "，用 --rejects 写入文件查看")
         )
     written = f"，已写入 {out}" if out is not None else ""
     typer.echo(
-        f"读出 {lists} 份清单{written}；不能读入 {rejected} 行" + (f"，见 {rejects}" if rejects else "")
+        f"读出 {lists} 份清单{written}；不能读入 {rejected_text(files, rows)}"
+        + (f"，见 {rejects}" if rejects else "")
     )
-    return INCOMPLETE if rejected else 0
+    return INCOMPLETE if files + rows else 0
 
 
 def _one_line(content: bytes) -> bytes:

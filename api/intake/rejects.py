@@ -25,6 +25,11 @@ class Reject(msgspec.Struct, frozen=True):
     reason: str
 
 
+def rejected_text(files: int, rows: int) -> str:
+    """How much was not taken in, whole files apart from rows: ``1 个文件、2 行``."""
+    return f"{files} 个文件、{rows} 行" if files else f"{rows} 行"
+
+
 def plain_cell(text: str) -> str:
     """``text`` as a cell that no spreadsheet takes for a formula, on one line."""
     shown = text.replace("\0", "�").replace("\r", " ").replace("\n", " ")

@@ -34,7 +34,7 @@ from api.spreadsheet import is_template
 from models.pack import PackError
 from models.wire import DecodeError
 
-__all__ = ["FileRefusedError", "Incoming", "Source", "open_source", "open_table"]
+__all__ = ["FileRefusedError", "Incoming", "Note", "Source", "open_source", "open_table"]
 
 PROBED_RECORDS = 20
 """Records among which the header is looked for: titles and notes may stand above it."""
@@ -42,6 +42,8 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".tab")
 OTHER_ARCHIVES = (b"Rar!", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ")
 WHOLE_FILE = 0
 """Line of what concerns a whole file."""
+Note = Callable[[str], object]
+"""Is told, in Chinese, what a person should know of how a file is read."""
 
 
 class Incoming(msgspec.Struct, frozen=True, gc=False):
@@ -71,16 +73,19 @@ class Source(Protocol):
         ...
 
 
-def open_source(path: Path, settings: Settings, mapping: ColumnMapping | None = None) -> Source:
+def open_source(
+    path: Path, settings: Settings, mapping: ColumnMapping | None = None, note: Note = lambda _: None
+) -> Source:
     """Look at ``path`` (file, zip or folder) and tell how to read it.
 
-    Tables are read with ``mapping``, else with the shipped one that knows their columns. Raises
-    FileRefusedError.
+    Tables are read with ``mapping``, else with the shipped one that knows their columns. In a zip or folder
+    the shipped ones also serve for the tables that ``mapping`` does not fit; ``note`` is told which, while
+    they are read. Raises FileRefusedError.
     """
-    context = _Context(settings, mapping, _domains(settings))
+    context = _Context(settings, mapping, _domains(settings), note)
     try:
         if path.is_dir():
-            return _Folder(path, shown_name(path.absolute()), context)
+            return _Folder(path, shown_name(path.absolute()), replace(context, among_others=True))
         return _open(path, shown_name(path), context)
     except OSError as error:
         raise FileRefusedError(path, f"无法读取（{system_reason(error)}）") from error
@@ -97,7 +102,7 @@ def open_table(
 
     Raises FileRefusedError.
     """
-    context = _Context(settings, mapping, _domains(settings))
+    context = _Context(settings, mapping, _domains(settings), lambda _: None)
     rows: Sequence[Sequence[str]]
     try:
         with path.open("rb") as stream:
@@ -138,31 +143,63 @@ class _Context:
     settings: Settings
     mapping: ColumnMapping | None
     domains: Callable[[], Domains]
+    note: Note
     within_archive: bool = False
+    among_others: bool = False
 
     def plan_among(self, path: Path, rows: Sequence[Sequence[str]]) -> tuple[int, Plan] | None:
         """The row that is the header, and how the table is read; None when no row is one."""
-        best: tuple[int, Plan] | None = None
+        headers = [Header(_trimmed(row)) for row in rows]
+        mapping = self.mapping
         try:
-            domains = self.domains()
-            for number, row in enumerate(rows):
-                header = Header(_trimmed(row))
-                for mapping in (self.mapping,) if self.mapping else shipped_mappings():
-                    if not self.mapping and any(
-                        header.place(names) is None for names in mapping.recognised_by
-                    ):
-                        continue
-                    plan = Plan(header, mapping, domains)
-                    if plan.used and (best is None or len(plan.used) > len(best[1].used)):
-                        best = number, plan
+            if mapping is None:
+                return self._best(headers, shipped_mappings(), _recognised)
+            if not self.among_others:
+                return self._best(headers, (mapping,))
+            # A package holds tables of several systems, and the mapping was written for one of them.
+            return (
+                self._best(headers, (mapping,), _fits)
+                or self._best(headers, shipped_mappings(), _recognised)
+                or self._best(headers, (mapping,))
+            )
         except PlanError as error:
             raise FileRefusedError(path, str(error)) from error
         except PackError as error:
             raise FileRefusedError(path, f"读不到值域字典，不能转换代码（{error}）") from error
+
+    def _best(
+        self,
+        headers: Sequence[Header],
+        mappings: Sequence[ColumnMapping],
+        suits: Callable[[Header, ColumnMapping], bool] = lambda _, __: True,
+    ) -> tuple[int, Plan] | None:
+        """The header and mapping that suit each other and use the most columns."""
+        best: tuple[int, Plan] | None = None
+        domains = self.domains()
+        for number, header in enumerate(headers):
+            for mapping in mappings:
+                if not suits(header, mapping):
+                    continue
+                plan = Plan(header, mapping, domains)
+                if plan.used and (best is None or len(plan.used) > len(best[1].used)):
+                    best = number, plan
         return best
+
+    def tell(self, name: str, plan: Plan) -> None:
+        """Say when a table is not read with the mapping that was given."""
+        if self.mapping and plan.mapping is not self.mapping:
+            self.note(
+                f"{name}：列对照“{self.mapping.title}”对不上这个文件的列，改用内置对照“{plan.mapping.title}”"
+            )
 
     def refusal(self, path: Path) -> FileRefusedError:
         """No row of a table is a header that is known."""
+        if self.mapping and self.among_others:
+            return FileRefusedError(
+                path,
+                f"没有列对照“{self.mapping.name}”中的任何一列，也不是内置对照认识的列名；"
+                "请核对表头，或用 qingdan intake columns 为它另写一份列对照，单独读入",
+            )
         if self.mapping:
             return FileRefusedError(path, f"没有列对照“{self.mapping.name}”中的任何一列；请核对表头")
         return FileRefusedError(
@@ -170,6 +207,19 @@ class _Context:
             "既不是清单（JSON、NDJSON、模板 .xlsx），也不是认识的病案首页列名；"
             "医院自己的表格请先运行 qingdan intake columns 生成列对照，再用 --mapping 指定",
         )
+
+
+def _recognised(header: Header, mapping: ColumnMapping) -> bool:
+    return all(header.place(names) is not None for names in mapping.recognised_by)
+
+
+def _fits(header: Header, mapping: ColumnMapping) -> bool:
+    """Whether the table has a column of diagnosis codes that the mapping names, if it names any.
+
+    Common names such as 性别 stand in every hospital table and tell nothing.
+    """
+    codes = [row.fields["diag_code"].columns for row in mapping.rows if "diag_code" in row.fields]
+    return not codes or any(header.place(names) is not None or header.numbers(names) for names in codes)
 
 
 def _trimmed(row: Sequence[str]) -> list[str]:
@@ -196,9 +246,10 @@ def _open(path: Path, name: str, context: _Context) -> Source:
             if not is_workbook(path):
                 if context.within_archive:
                     raise FileRefusedError(path, "压缩包里还有压缩包，不再往里读；请解压后重新压缩")
-                return _Archive(path, name, context, members(path))
+                within = replace(context, within_archive=True, among_others=True)
+                return _Archive(path, name, within, members(path))
             names = sheet_names(path, settings.workbook_limit)
-            if context.mapping or not is_template(names):
+            if not is_template(names) or (context.mapping and not context.among_others):
                 return _Workbook(path, name, context, path.stat().st_size)
         elif magic and _is_table(path, magic, settings):
             return _delimited(path, name, context)
@@ -266,6 +317,7 @@ def _delimited(path: Path, name: str, context: _Context) -> Source:
     found = context.plan_among(path, [one.cells or () for one in rows])
     if found is None:
         raise context.refusal(path)
+    context.tell(name, found[1])
     header = rows[found[0]]
     width = len(_trimmed(header.cells or ()))
     if width > MAX_COLUMNS:
@@ -335,6 +387,7 @@ class _Workbook:
             any_table = True
             start, plan = found
             name = f"{self.name}/{sheet}"
+            self.context.tell(name, plan)
             for number, cells in _chain(first[start + 1 :], rows):
                 if any(cells):
                     yield _incoming(name, Record(number, tuple(cells)), plan)
@@ -371,9 +424,10 @@ def _chain(first: Iterable[tuple[int, list[str]]], rest: _SheetRows) -> _SheetRo
 def _parquet(path: Path, name: str, context: _Context) -> Source:
     size = path.stat().st_size
     names = column_names(path)
-    if context.mapping is None and has_nodes(names):
+    strict = context.mapping is not None and not context.among_others
+    if not strict and has_nodes(names):
         return _Parquet(path, name, size, None)
-    column = "" if context.mapping else json_column(names)
+    column = "" if strict else json_column(names)
     if column and not context.plan_among(path, [names]):
         return _Parquet(path, name, size, None, column)
     found = context.plan_among(path, [names])
@@ -381,6 +435,7 @@ def _parquet(path: Path, name: str, context: _Context) -> Source:
     narrow = found and context.plan_among(path, [found[1].used])
     if not narrow:
         raise context.refusal(path)
+    context.tell(name, narrow[1])
     return _Parquet(path, name, size, narrow[1])
 
 
@@ -474,7 +529,7 @@ class _Archive:
         return sum(member.size for member in self.members)
 
     def items(self, advance: Advance = lambda _: None) -> Iterator[Incoming]:
-        context = replace(self.context, within_archive=True)
+        context = self.context
         if not self.members:
             raise FileRefusedError(self.path, "压缩包里没有文件")
         for member in self.members:

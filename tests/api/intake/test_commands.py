@@ -108,3 +108,14 @@ def test_no_cell_of_the_reject_file_is_a_formula(tmp_path: Path, lead: str) -> N
     assert all(cell.startswith("'") for cell in (row[0], row[2], row[3]))
     assert "\n" not in row[3]
     assert plain_cell("甲") == "甲"
+
+
+def test_whole_files_are_counted_apart_from_rows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "own.toml").write_text('title = "本院"\n[[diseinfo]]\ndiag_code = "主码"\n')
+    (folder / "month").mkdir()
+    (folder / "page.csv").rename(folder / "month/page.csv")
+    (folder / "month/other.csv").write_text("x,y\n1,2\n")
+    assert run(["intake", "check", "month", "--mapping", "own.toml"]) == 1
+    shown = capsys.readouterr()
+    assert "读出 1 份清单；不能读入 1 个文件、2 行" in shown.out
+    assert "month/page.csv：列对照“本院”对不上这个文件的列，改用内置对照“HQMS 住院病案首页”" in shown.err

@@ -653,3 +653,53 @@ def test_a_mapping_is_used_instead_of_the_shipped_ones(take: Take) -> None:
 
 def test_public_names() -> None:
     assert source.__all__ == sorted(source.__all__)
+
+
+OWN_MAPPING = """
+title = "本院导出"
+[setlinfo]
+psn_name = "名"
+gend = "性别"
+[[diseinfo]]
+diag_code = "主码"
+diag_type = { value = "1", if_filled = "主码" }
+"""
+
+
+def test_in_a_package_shipped_mappings_serve_what_the_given_one_does_not_fit(
+    tmp_path: Path, settings: Settings, example: dict[str, Any]
+) -> None:
+    mapping = parse_mapping(OWN_MAPPING, "own", "own.toml")
+    path = tmp_path / "all.zip"
+    parquet = io.BytesIO()
+    pl.DataFrame({"BAH": ["9"], "JBDM": ["I10.x00"], "XM": ["甲4"]}).write_parquet(parquet)
+    files = {
+        "a.csv": "名,性别,主码\n甲1,男,I10.x00\n".encode(),
+        "b.csv": table(patients(example, 1)).encode(),
+        "c.csv": "姓名,性别,主要诊断编码\n甲3,男,I10.x00\n".encode(),
+        "d.parquet": parquet.getvalue(),
+        "e.ndjson": line(example),
+        "f.csv": b"x,y\n1,2\n",
+        "g.csv": "名,备注\n甲7,x\n".encode(),
+    }
+    path.write_bytes(zipped(files))
+    notes: list[str] = []
+    items = list(open_source(path, settings, mapping, notes.append).items())
+    assert names(items) == ["甲1", "甲0", "甲3", "甲4", names([items[4]])[0], None, "甲7"]
+    assert [decode(one.content).list.diagnoses[0].code for one in items[:4] if one.content][2] == "I10.x00"
+    assert [note.split("：")[0] for note in notes] == ["all.zip/b.csv", "all.zip/c.csv", "all.zip/d.parquet"]
+    assert "本院导出" in notes[0]
+    assert "HQMS" in notes[0]
+    assert "也不是内置对照" in items[5].error
+
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    assert names(list(open_source(folder, settings, mapping).items())) == names(items)
+
+
+def test_a_single_table_is_read_with_the_given_mapping_only(take: Take) -> None:
+    mapping = parse_mapping(OWN_MAPPING, "own", "own.toml")
+    with pytest.raises(FileRefusedError, match="own"):
+        take("b.csv", "BAH,JBDM\n1,I10.x00\n", mapping)
