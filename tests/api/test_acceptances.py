@@ -121,7 +121,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(home: Path) -> Iterator[httpx.Client]:
     with (
         running(create_app(Settings(home=home))) as address,
-        httpx.Client(base_url=f"{address}/api/v1", timeout=30) as client,
+        httpx.Client(base_url=f"{address}/api/v1", timeout=120) as client,
     ):
         yield client
 
@@ -171,7 +171,7 @@ def test_an_unknown_acceptance_is_not_found(client: httpx.Client) -> None:
 def test_a_damaged_old_file_is_said_by_the_service(tmp_path: Path, example: dict[str, Any]) -> None:
     (tmp_path / "acceptances.ndjson").write_bytes(b"broken\n")
     with running(create_app(Settings(home=tmp_path))) as address:
-        answer = httpx.post(f"{address}/api/v1/check", json=example, timeout=30)
+        answer = httpx.post(f"{address}/api/v1/check", json=example, timeout=120)
     assert_problem(answer, "not-ready", "acceptances.ndjson 第 1 行", "不是接受记录")
 
 

@@ -352,7 +352,7 @@ def test_output_that_nobody_reads_ends_quietly(tmp_path: Path, example: dict[str
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(timeout=60) == 1
+        assert process.wait(timeout=120) == 1
 
 
 def test_the_console_script_works_in_a_process_of_its_own(month: Path) -> None:
@@ -411,16 +411,16 @@ def test_serve_answers_and_stops_when_told(tmp_path: Path, example: dict[str, An
         try:
             for _ in range(300):
                 try:
-                    if httpx.get(f"{address}/healthz", timeout=60).status_code == 200:
+                    if httpx.get(f"{address}/healthz", timeout=120).status_code == 200:
                         break
                 except httpx.ConnectError:
                     time.sleep(0.1)
-            answer = httpx.post(f"{address}/api/v1/check", json=example, timeout=60)
+            answer = httpx.post(f"{address}/api/v1/check", json=example, timeout=120)
             assert answer.json()["verdict"] == "可上传"
-            assert httpx.get(address, timeout=60).status_code == 200
+            assert httpx.get(address, timeout=120).status_code == 200
         finally:
             process.send_signal(signal.SIGTERM)
-            printed = process.communicate(timeout=60)[0].decode()
+            printed = process.communicate(timeout=120)[0].decode()
     assert f"http://127.0.0.1:{port}/" in printed
     assert "/api/v1/check 200" in printed
     assert "示例患者" not in printed

@@ -114,7 +114,7 @@ def test_a_compressed_body_is_refused(client: httpx.Client) -> None:
 
 
 def test_a_declared_body_over_the_limit_is_refused_unread(address: str, settings: Settings) -> None:
-    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10)
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=120)
     connection.putrequest("POST", CHECK)
     for name, value in {**JSON, "content-length": str(settings.body_limit + 1)}.items():
         connection.putheader(name, value)
@@ -214,9 +214,9 @@ def test_a_service_without_its_packs_says_why(
     (home / "packs").mkdir()
     (home / "packs" / "active.toml").write_text('"chs-drg-2.0" = "9"\n')
     with running(create_app(Settings(home=home, scheme="chs-drg-2.0"))) as address:
-        assert_problem(httpx.get(f"{address}/healthz"), "not-ready", "chs-drg-2.0")
-        assert_problem(httpx.post(f"{address}{CHECK}", json=example), "not-ready", "chs-drg-2.0")
-        assert httpx.get(f"{address}/openapi.json").status_code == 200
+        assert_problem(httpx.get(f"{address}/healthz", timeout=120), "not-ready", "chs-drg-2.0")
+        assert_problem(httpx.post(f"{address}{CHECK}", json=example, timeout=120), "not-ready", "chs-drg-2.0")
+        assert httpx.get(f"{address}/openapi.json", timeout=120).status_code == 200
 
 
 def test_every_answer_has_the_security_headers(client: httpx.Client, example: dict[str, Any]) -> None:
@@ -254,7 +254,7 @@ def test_an_unforeseen_error_is_a_problem_and_its_message_is_not_logged(
     app = create_app(settings)
     with running(app) as address:
         monkeypatch.setattr(Service, "require", broken)
-        answer = httpx.post(f"{address}{CHECK}", json=example)
+        answer = httpx.post(f"{address}{CHECK}", json=example, timeout=120)
     assert_problem(answer, "internal-error", "日志")
     instance = answer.json()["instance"]
     assert instance in caplog.text

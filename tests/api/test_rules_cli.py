@@ -98,11 +98,11 @@ def test_a_hospital_pack_is_installed_and_seen_by_every_door(
     after = fired(file, capsysbinary)
     assert after == {rule: severity for rule, severity in before.items() if rule != "CMP-062"} | expected
     with running(create_app(Settings(home=home))) as address:
-        report = httpx.post(f"{address}/api/v1/check", json=example).json()
+        report = httpx.post(f"{address}/api/v1/check", json=example, timeout=120).json()
         assert {found["rule"]: found["severity"] for found in report["findings"]} == after
         assert "our-rules" in {one["id"] for one in report["packs"]}
-        assert httpx.get(f"{address}/api/v1/rules/BYGZ-001").json()["pack"] == "our-rules"
-        assert httpx.get(f"{address}/api/v1/rules/CMP-062").json()["runs"] is False
+        assert httpx.get(f"{address}/api/v1/rules/BYGZ-001", timeout=120).json()["pack"] == "our-rules"
+        assert httpx.get(f"{address}/api/v1/rules/CMP-062", timeout=120).json()["runs"] is False
 
 
 @pytest.mark.usefixtures("home")

@@ -23,7 +23,7 @@ SUGGEST = "/api/v1/suggest"
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     app = create_app(Settings(home=tmp_path_factory.mktemp("home")))
-    with running(app) as address, httpx.Client(base_url=address, timeout=60) as client:
+    with running(app) as address, httpx.Client(base_url=address, timeout=120) as client:
         yield client
 
 
@@ -104,8 +104,8 @@ def test_browsing_starts_at_the_chapters(desk: httpx.Client) -> None:
 def test_the_suggester_is_loaded_by_the_first_suggestion_and_not_before(tmp_path: Path) -> None:
     app = create_app(Settings(home=tmp_path))
     with running(app) as address:
-        assert httpx.get(f"{address}/healthz").status_code == 200
-        httpx.get(f"{address}/openapi.json", timeout=60).raise_for_status()
+        assert httpx.get(f"{address}/healthz", timeout=120).status_code == 200
+        httpx.get(f"{address}/openapi.json", timeout=120).raise_for_status()
         assert app.state.service._suggestion is None
 
 
@@ -115,7 +115,7 @@ def test_a_service_without_a_trained_model_says_so_and_does_everything_else(tmp_
     (models / "active.json").write_text('{"icd10": ["20250101-1"]}')
     with (
         running(create_app(Settings(home=tmp_path))) as address,
-        httpx.Client(base_url=address, timeout=60) as client,
+        httpx.Client(base_url=address, timeout=120) as client,
     ):
         answer = client.post(SUGGEST, json={"text": "肺炎"})
         assert_problem(answer, "not-ready")
@@ -135,7 +135,7 @@ def test_a_coding_with_an_identity_number_is_not_kept(desk: httpx.Client) -> Non
 def test_what_is_kept_holds_no_more_than_text_code_department_time_and_person(tmp_path: Path) -> None:
     with running(create_app(Settings(home=tmp_path))) as address:
         accepted = {"text": "高血压病3级", "codes": ["I10.x05"], "department": "心内科", "by": "c07"}
-        httpx.post(f"{address}{SUGGEST}/accepted", json=accepted, timeout=60).raise_for_status()
+        httpx.post(f"{address}{SUGGEST}/accepted", json=accepted, timeout=120).raise_for_status()
     with closing(sqlite3.connect(tmp_path / "qingdan.sqlite")) as connection:
         cursor = connection.execute("SELECT * FROM coding_history")
         names = [column[0] for column in cursor.description]

@@ -67,13 +67,13 @@ def test_a_request_gives_the_answer_shown(address: str, request_text: str, statu
     line, *headers = head.splitlines()
     method, path = line.split()
     sent = dict(header.split(": ", 1) for header in headers)
-    received = httpx.request(method, address + path, headers=sent, content=body.strip().encode())
+    received = httpx.request(method, address + path, headers=sent, content=body.strip().encode(), timeout=120)
     assert received.status_code == int(status)
     contains(received.json(), json.loads(answer))
 
 
 def test_every_address_and_every_problem_is_documented(address: str) -> None:
-    paths = httpx.get(f"{address}/openapi.json").json()["paths"]
+    paths = httpx.get(f"{address}/openapi.json", timeout=120).json()["paths"]
     rows = re.findall(r"^\| `(GET|POST|DELETE) (\S+?)(?:\?q=)?` \|", PAGES, re.MULTILINE)
     assert {(method.lower(), path) for method, path in rows} == {
         (method, path) for path, operations in paths.items() for method in operations

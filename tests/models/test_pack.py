@@ -304,7 +304,7 @@ store.activate("town", "2")
 
 def run_and_kill(store: PackStore, step: int) -> int:
     given = [sys.executable, "-c", KILLED, str(store.shipped), str(store.site), str(step)]
-    return subprocess.run(given, cwd=PROJECT_ROOT, check=False, timeout=60).returncode
+    return subprocess.run(given, cwd=PROJECT_ROOT, check=False, timeout=120).returncode
 
 
 def test_a_killed_import_leaves_the_old_version_in_use(store: PackStore) -> None:

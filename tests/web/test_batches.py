@@ -31,7 +31,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def client(settings: Settings) -> Iterator[httpx.Client]:
-    with running(create_app(settings)) as address, httpx.Client(base_url=address, timeout=60) as client:
+    with running(create_app(settings)) as address, httpx.Client(base_url=address, timeout=120) as client:
         client.headers["accept"] = "text/html"
         yield client
 

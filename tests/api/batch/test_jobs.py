@@ -32,7 +32,7 @@ def content(count: int, *more: bytes) -> bytes:
 @pytest.fixture
 def client(site: Site) -> Iterator[httpx.Client]:
     settings = site.settings.model_copy(update={"job_workers": 1, "region": "99", "upload_limit": 4 * MIB})
-    with running(create_app(settings)) as address, httpx.Client(base_url=address, timeout=60) as client:
+    with running(create_app(settings)) as address, httpx.Client(base_url=address, timeout=120) as client:
         yield client
 
 

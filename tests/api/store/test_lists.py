@@ -93,7 +93,7 @@ def test_runs_at_the_same_time_give_a_new_list_one_number(
     start = threading.Barrier(4)
 
     def store(part: list[dict[str, Any]]) -> list[int]:
-        start.wait(30)
+        start.wait(120)
         with database.begin() as connection:
             audit.record(connection, "批次", "store", "", "", NOW)
             return store_versions(connection, part)
