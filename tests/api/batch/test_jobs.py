@@ -22,7 +22,7 @@ from tests.api.batch.conftest import BROKEN, Site, bodies
 from tests.api.serving import running
 
 OCTETS = {"content-type": "application/octet-stream"}
-PATIENCE = 120
+PATIENCE = 300
 
 
 def content(count: int, *more: bytes) -> bytes:
