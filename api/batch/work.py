@@ -58,7 +58,8 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     of discharge. ``accepted`` are the accepted findings, as they hold on ``on``. ``packs`` (id, version,
     digest) are all packs in use when the run began: the whole run is made with these. ``mapping`` says
     how the columns of a table are read, None where the shipped mappings know them. ``rules_packs`` are
-    folders of rule packs on trial, which take the place of those with the same id.
+    folders of rule packs on trial, which take the place of those with the same id. ``trial`` names (Chinese)
+    what a revalidation was asked to try that does not hold for the month; empty for any other run.
     """
 
     on: date
@@ -71,6 +72,7 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     packs: tuple[tuple[str, str, str], ...] = ()
     mapping: ColumnMapping | None = None
     rules_packs: tuple[str, ...] = ()
+    trial: tuple[str, ...] = ()
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -168,6 +170,8 @@ class FoundAcross(msgspec.Struct, frozen=True, array_like=True):
     finding: Finding
 
 
+SHOWN_MASKED = "（打码显示，以病历原值为准）"
+"""Follows a mask in a finding: the star is not what is wrong with the value."""
 SHORTEST_MASKED = 2
 """A single character is found in any text, and says of nobody who it is."""
 ACROSS_RULES = frozenset({OVERLAP, DECOMPOSED, WITHIN_A_DAY, MULTIPLE})
@@ -472,11 +476,20 @@ def masked_findings(received: Received, findings: tuple[Finding, ...]) -> tuple[
 
 
 def _masked(finding: Finding, texts: list[str], masks: dict[str, str]) -> Finding:
-    whole = f"{finding.value}\0{finding.message}\0{finding.advice}"
-    found = [text for text in texts if text in whole]
-    if not found:
+    fields = (finding.value, finding.message, finding.advice)
+    if not any(text in field for field in fields for text in texts):
         return finding
-    for text in found:
-        whole = whole.replace(text, masks[text])
-    value, message, advice = whole.split("\0", 2)
+    value, message, advice = (_shown_masked(field, texts, masks) for field in fields)
     return msgspec.structs.replace(finding, value=value, message=message, advice=advice)
+
+
+def _shown_masked(field: str, texts: list[str], masks: dict[str, str]) -> str:
+    """``field`` with masks for true values, behind the first that this is not how the record has it."""
+    ends = []
+    for text in texts:
+        mask = masks[text]
+        if mask != text and text in field:
+            field = field.replace(text, mask)
+            ends.append(field.index(mask) + len(mask))
+    end = min(ends, default=0)
+    return f"{field[:end]}{SHOWN_MASKED}{field[end:]}" if end else field

@@ -11,6 +11,7 @@ import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
@@ -35,22 +36,25 @@ LEVEL = 1
 MAX_PAYLOAD = 512 << 20
 """Bytes of one list, decompressed; no list that is read is nearly as large."""
 
-_NAME, _NUMBER, _PHONE, _PLACE = (1, 0), (4, 4), (3, 4), (3, 0)
+# Of a number nothing is shown. An identity number is area, birth date, order and check digit: the area and
+# the birth date stand in the list, so the check digit alone would leave some forty numbers to try; insurance
+# and person numbers often are the identity number.
+_NAME, _NUMBER, _PHONE, _PROVINCE, _NOTHING = (1, 0), (0, 0), (0, 1), (2, 0), (0, 0)
 IDENTITY: dict[str, tuple[int, int]] = {
     "psn_name": _NAME,
     "certno": _NUMBER,
     "psn_no": _NUMBER,
     "hi_no": _NUMBER,
-    "curr_addr": _PLACE,
-    "emp_name": _PLACE,
-    "emp_addr": _PLACE,
+    "curr_addr": _PROVINCE,
+    "emp_name": _NOTHING,
+    "emp_addr": _PROVINCE,
     "emp_tel": _PHONE,
-    "poscode": (2, 0),
+    "poscode": _NOTHING,
     "coner_name": _NAME,
-    "coner_addr": _PLACE,
+    "coner_addr": _PROVINCE,
     "coner_tel": _PHONE,
     # the names that interface 4103 and hospitals' exports give the same
-    "emp_poscode": (2, 0),
+    "emp_poscode": _NOTHING,
     "tel": _PHONE,
     "mob": _PHONE,
 }
@@ -166,26 +170,13 @@ class Vault:
     def restore(self, corrected: bytes, payload: bytes, identity: bytes) -> bytes:
         """A list that was corrected while masked, with the true values of the version it was made from.
 
-        A field that still shows its mask gets its value back; one that was overwritten keeps what was
-        written. Raises StoreError.
+        A field that still shows its mask gets its value back, wherever its row stands now; one that was
+        overwritten keeps what was written. Raises StoreError for a mask that may stand for several values.
         """
-        before = _setlinfo(json.loads(unmasked_payload(payload)))
-        true = _setlinfo(json.loads(self.reveal(payload, identity)))
-        document = json.loads(corrected)
-        stay = _setlinfo(document)
-        texts = {}
-        for name in IDENTITY:
-            mask, value = before.get(name), true.get(name)
-            if mask is None or mask == value:
-                continue
-            if stay.get(name) == mask:
-                stay[name] = value
-            if name in _REPEATED and isinstance(mask, str):
-                texts[mask] = str(value)
-        for mask in sorted(texts, key=len, reverse=True):
-            if "*" in mask:
-                document = _replaced(document, mask, texts[mask])
-        return json.dumps(document, ensure_ascii=False).encode(errors="surrogatepass")
+        before = json.loads(unmasked_payload(payload))
+        true = json.loads(self.reveal(payload, identity))
+        whole = _Restoring(before, true).value(json.loads(corrected), before, true)
+        return json.dumps(whole, ensure_ascii=False).encode(errors="surrogatepass")
 
     def person_keys(self, received: Received) -> tuple[bytes, ...]:
         """Hashes of 医保编号, 证件号码 and 人员编号; b"" for what names nobody. The same all over the site."""
@@ -442,11 +433,65 @@ def _replaced(value: Any, text: str, by: str) -> Any:
     return value
 
 
-def _setlinfo(document: Any) -> dict[str, Any]:
-    if isinstance(document, dict) and isinstance(document.get("input"), dict):
-        document = document["input"]
-    stay = document.get("setlinfo") if isinstance(document, dict) else None
-    return stay if isinstance(stay, dict) else {}
+class _Restoring:
+    """Puts true values where masks stand. Two numbers may have the same mask: the place tells them apart."""
+
+    def __init__(self, masked: Any, true: Any) -> None:
+        self.wholes: dict[str, list[Any]] = {}
+        """True values by the text that shows in their place."""
+        self.fields: dict[str, list[str]] = {}
+        """The same of identity fields, which may have been named in a longer text."""
+        self._learn(masked, true, "")
+        # A mask is not part of a longer one.
+        texts = sorted(self.fields, key=len, reverse=True)
+        found = "|".join(map(re.escape, texts))
+        self.within = re.compile(rf"(?<!\*)(?:{found})(?!\*)") if texts else None
+
+    def _learn(self, masked: Any, true: Any, name: str) -> None:
+        if isinstance(masked, dict) and isinstance(true, dict):
+            for key, item in masked.items():
+                self._learn(item, true.get(key), key)
+        elif isinstance(masked, list) and isinstance(true, list):
+            for item, original in zip(masked, true, strict=False):
+                self._learn(item, original, "")
+        elif isinstance(masked, str) and "*" in masked and masked != true:
+            _add(self.wholes.setdefault(masked, []), true)
+            text = str(true)
+            if name in _REPEATED and len(text.encode(errors="replace")) >= _SHORTEST_REPEATED:
+                _add(self.fields.setdefault(masked, []), text)
+
+    def value(self, corrected: Any, masked: Any, true: Any) -> Any:
+        """``corrected`` with true values; ``masked`` and ``true`` stood in its place before."""
+        if isinstance(corrected, dict):
+            before, after = (one if isinstance(one, dict) else {} for one in (masked, true))
+            return {
+                name: self.value(item, before.get(name), after.get(name)) for name, item in corrected.items()
+            }
+        if isinstance(corrected, list):
+            rows, originals = (one if isinstance(one, list) else [] for one in (masked, true))
+            if len(rows) != len(corrected):
+                rows = originals = []  # some were added or taken out
+            return [self.value(*row) for row in zip_longest(corrected, rows, originals)]
+        if not isinstance(corrected, str) or "*" not in corrected:
+            return corrected
+        if corrected == masked:
+            return true
+        if corrected in self.wholes:
+            return _only(self.wholes[corrected], corrected)
+        if self.within is None:
+            return corrected
+        return self.within.sub(lambda found: _only(self.fields[found[0]], found[0]), corrected)
+
+
+def _add(values: list[Any], value: Any) -> None:
+    if value not in values:
+        values.append(value)
+
+
+def _only(values: list[Any], mask: str) -> Any:
+    if len(values) > 1:
+        raise StoreError(f"“{mask}”可能是几个不同的号码，不知道该还原成哪一个；请写明这一处的原值，或删去")
+    return values[0]
 
 
 def digest_of(wire_json: bytes) -> str:

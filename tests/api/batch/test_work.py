@@ -121,8 +121,15 @@ def test_nobody_is_named_in_what_is_stored_in_the_clear(site: Site) -> None:
     for one in found.lists:
         shown = msgspec.structs.replace(one, identity=b"", payload=unmasked_payload(one.payload))
         content = msgspec.msgpack.encode(shown).decode("utf-8", "replace")
-        for secret in ("欧阳试2样", "51010119850230123X", "1380013802", "司马联3系"):
+        for secret in ("欧阳试2样", "51010119850230123X", "1380013802", "司马联3系", "5101", "123X"):
             assert secret not in content
+    names = {f.value: f.message for f in found.lists[0].findings if f.rule == "FMT-004"}
+    shown = "欧****（打码显示，以病历原值为准）"
+    assert shown in names
+    assert f"“{shown}”" in names[shown]
+    (number,) = (f for f in found.lists[0].findings if f.rule == "FMT-001")
+    assert number.value == f"{'*' * 18}（打码显示，以病历原值为准）"
+    assert number.message.count("打码显示") == 1
 
 
 def test_an_accepted_finding_is_marked_and_counts_no_more(site: Site) -> None:

@@ -32,6 +32,7 @@ from api.store.vault import (
 )
 from models.pack import PackStore
 from models.wire import decode
+from qc_rules.predicates.formats import check_digit
 
 VAULT = Vault(bytes(range(32)))
 PERSON = {
@@ -77,10 +78,35 @@ def test_nothing_of_the_identity_is_left_and_the_rest_is(patient: dict[str, Any]
 def test_masks_keep_the_shape(patient: dict[str, Any]) -> None:
     stay = json.loads(masked_and_back(json.dumps(patient).encode()))["setlinfo"]
     assert stay["psn_name"] == "张**"
-    assert stay["certno"] == "4501**********123X"
-    assert stay["coner_tel"] == "13*******33"
-    assert stay["poscode"] == "53****"
-    assert stay["curr_addr"].startswith("广西南*")
+    for name in ("certno", "psn_no", "hi_no", "poscode", "emp_name"):
+        assert stay[name] == "*" * len(PERSON[name])
+    assert stay["coner_tel"] == "**********3"
+    assert stay["curr_addr"] == "广西************"
+
+
+def test_the_identity_number_cannot_be_rebuilt_from_what_the_list_still_shows(
+    patient: dict[str, Any],
+) -> None:
+    """Area from 参保地, birth date, sex, check digit and every digit that shows still leave all order numbers."""
+    number = "45010119800101123"
+    number += check_digit(number)
+    stay = patient["setlinfo"]
+    # Insurance and person numbers often are the identity number.
+    stay |= {"certno": number, "hi_no": number, "psn_no": number, "brdy": "1980-01-01", "insuplc": "450101"}
+    patient["own_node"] = {"note": f"证件{number}"}
+    shown = json.loads(masked_and_back(json.dumps(patient).encode()))
+    seen = shown["setlinfo"]
+    masks = [seen["certno"], seen["hi_no"], seen["psn_no"], shown["own_node"]["note"].removeprefix("证件")]
+    candidates = []
+    for order in range(1000):
+        first = f"{seen['insuplc']}{seen['brdy'].replace('-', '')}{order:03}"
+        whole = first + check_digit(first)
+        fits = all(
+            len(mask) == 18 and all(a in ("*", b) for a, b in zip(mask, whole, strict=True)) for mask in masks
+        )
+        if fits and order % 2 == int(seen["gend"]) % 2:
+            candidates.append(whole)
+    assert len(candidates) >= 500
 
 
 def test_every_identity_field_of_the_interface_is_masked(patient: dict[str, Any]) -> None:
@@ -103,9 +129,9 @@ def test_identity_in_a_remark_is_masked_too(patient: dict[str, Any]) -> None:
     patient["own_node"] = [{"number": int(PERSON["psn_no"])}]
     shown = masked_and_back(json.dumps(patient, ensure_ascii=False).encode())
     document = json.loads(shown)
-    assert document["evidence"][0]["value"] == "患者张**，证件4501**********123X，肺炎"
-    assert document["setlinfo"]["own_field"] == "4501********5544"
-    assert document["own_node"] == [{"number": "4501********3456"}]
+    assert document["evidence"][0]["value"] == "患者张**，证件******************，肺炎"
+    assert document["setlinfo"]["own_field"] == "*" * 16
+    assert document["own_node"] == [{"number": "*" * 16}]
 
 
 @pytest.mark.parametrize(
@@ -209,6 +235,29 @@ def test_a_list_corrected_while_masked_gets_its_identity_back(patient: dict[str,
     patient["setlinfo"]["adm_way"] = "2"
     patient["setlinfo"]["coner_tel"] = "13900000000"
     assert whole == patient
+
+
+def test_numbers_with_the_same_mask_come_back_each_in_its_place(patient: dict[str, Any]) -> None:
+    patient["own_node"] = [
+        {"a": PERSON["hi_no"]},
+        {"a": PERSON["psn_no"]},
+        {"a": f"联系{PERSON['coner_tel']}"},
+    ]
+    masked = VAULT.mask(json.dumps(patient).encode())
+    assert len(PERSON["hi_no"]) == len(PERSON["psn_no"])
+
+    def restored(document: dict[str, Any]) -> Any:
+        return json.loads(VAULT.restore(json.dumps(document).encode(), masked.payload, masked.identity))
+
+    shown = json.loads(unmasked_payload(masked.payload))
+    assert restored(shown) == patient
+    shown["own_node"][2]["a"] += "，已核对"
+    assert restored(shown)["own_node"][2]["a"] == f"联系{PERSON['coner_tel']}，已核对"
+    shown["own_node"].pop(0)
+    with pytest.raises(StoreError, match="可能是几个不同的号码"):
+        restored(shown)
+    shown["own_node"].pop(0)
+    assert restored(shown)["own_node"] == [{"a": f"联系{PERSON['coner_tel']}，已核对"}]
 
 
 def test_person_keys_are_the_same_for_the_same_person_and_none_for_a_placeholder(
