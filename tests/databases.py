@@ -26,7 +26,7 @@ from pydantic import SecretStr
 from sqlalchemy import make_url
 
 from api.settings import Settings
-from api.store.database import Database
+from api.store.database import FILE_NAME, Database
 
 SERVER = "QINGDAN_TEST_DATABASE_URL"
 
@@ -103,11 +103,24 @@ def postgresql_template(postgresql_server: str, tmp_path_factory: pytest.TempPat
         yield str(make_url(address).database)
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with all tables, to be copied."""
+    folder = tmp_path_factory.mktemp("template")
+    made = Database.open(Settings(home=folder / "home", database_url=SecretStr("")))
+    made.backup(folder / FILE_NAME)
+    made.dispose()
+    return folder / FILE_NAME
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 def store_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     """Settings of an installation with a store of its own, which the environment does not change."""
     home = tmp_path / "home"
     if request.param == "sqlite":
+        home.mkdir()
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), home / FILE_NAME)
+        (home / FILE_NAME).chmod(0o600)
         yield Settings(home=home, database_url=SecretStr(""), identity_key=SecretStr(""))
         return
     server, template = map(request.getfixturevalue, ("postgresql_server", "postgresql_template"))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import pytest
 
+from api.demo.case_mix import CaseMix, load_case_mix
 from coding.library import CodeTable, load_table
 from grouper.cache import load_compiled
 from grouper.compiled import CompiledScheme
@@ -25,6 +27,12 @@ MOST_KEPT = 24
 _KEPT: OrderedDict[Hashable, tuple[object, Any]] = OrderedDict()
 _load_reference = Reference.load
 _load_rules = RuleSet.load
+
+
+@cache
+def case_mix() -> CaseMix:
+    """The demo's mix of cases, which takes a second to read."""
+    return load_case_mix(PackStore())
 
 
 def _once(key: Hashable, make: Callable[[], Kept], source: object = None) -> Kept:

@@ -13,7 +13,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from api.demo.case_mix import load_case_mix
 from api.demo.generator import Generator
 from api.demo.month import Month
 from api.services.changes import (
@@ -31,6 +30,7 @@ from models.pack import PackError, PackStore, write_pack
 from models.report import Report
 from models.wire import Received, decode
 from qc_rules.acceptance import Acceptance, Acceptances
+from tests.loaded import case_mix
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
 
@@ -67,7 +67,7 @@ examples: {fires: [{change: {setlinfo.act_ipt_days: 9}}], passes: [{}]}
 def lists() -> list[Received]:
     """Lists with and without planted mistakes, in both interfaces, and some that are hardly lists."""
     rules = frozenset(one.rule.code for one in _shipped().checker.rules.running)
-    month = Month(Generator(load_case_mix(PackStore()), seed=11), LISTS, rules)
+    month = Month(Generator(case_mix(), seed=11), LISTS, rules)
     found = [decode(msgspec.json.encode(made.body)) for made, _ in month]
     broken = (
         b'{"setlinfo": {}, "diseinfo": []}',

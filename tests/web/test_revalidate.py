@@ -18,12 +18,11 @@ from api.batch.driver import open_job, pinned, run_batch
 from api.batch.executors import InProcess
 from api.batch.runs import new_run, read_run
 from api.batch.work import SHOWN_MASKED, Options
-from api.demo.case_mix import load_case_mix
 from api.demo.generator import Generator
 from api.intake.source import open_source
 from api.settings import Settings
 from api.store.audit import entries
-from models.pack import PackStore
+from tests.loaded import case_mix
 from tests.web.conftest import Send, ask
 from tests.web.reading import read
 from web.app import create_app
@@ -39,7 +38,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
     app = create_app(settings)
     app.state.service.open()
     database = app.state.service.database()
-    generator = Generator(load_case_mix(PackStore()), 7)
+    generator = Generator(case_mix(), 7)
     bodies = [generator.make(index, only_4101=True).body for index in range(LISTS)]
     bodies[0]["setlinfo"]["psn_name"] = ""
     path = home / "lists.ndjson"
@@ -100,7 +99,7 @@ def test_a_list_is_corrected_in_the_form_and_kept(send: Send, app: FastAPI) -> N
     assert page.status_code == 200
     assert "存为新版本" in page.text
     fields = read(page.text).values
-    true = Generator(load_case_mix(PackStore()), 7).make(0, only_4101=True).body["setlinfo"]
+    true = Generator(case_mix(), 7).make(0, only_4101=True).body["setlinfo"]
     assert true["certno"] not in page.text
     assert fields["_base"] == "1"
     kept = send(
@@ -176,7 +175,7 @@ def test_a_list_in_the_form_is_judged_by_what_its_masks_stand_for(send: Send) ->
 
 
 def test_payloads_are_looked_at_first_and_taken_with_a_name(send: Send, app: FastAPI) -> None:
-    true = Generator(load_case_mix(PackStore()), 7).make(3, only_4101=True).body["setlinfo"]["certno"]
+    true = Generator(case_mix(), 7).make(3, only_4101=True).body["setlinfo"]["certno"]
     asked = {"format": "4101", "with_errors": "true"}
     found = send("GET", "/api/v1/batches/1/payloads", params=asked).json()
     assert found["written"] + len(found["refused"]) == LISTS

@@ -16,18 +16,17 @@ from api.batch.driver import open_job, pinned, run_batch
 from api.batch.executors import InProcess
 from api.batch.runs import RunView, new_run, read_run
 from api.batch.work import Job, Options
-from api.demo.case_mix import load_case_mix
 from api.demo.generator import Generator
 from api.intake.source import open_source
 from api.settings import Settings
 from api.store.database import Database
-from models.pack import PackStore
 from tests.databases import (  # noqa: F401 -- fixtures are found by their names
     database,
     postgresql_server,
     postgresql_template,
     store_settings,
 )
+from tests.loaded import case_mix
 
 Body = dict[str, Any]
 MONTH = "2026-10"
@@ -36,14 +35,13 @@ BROKEN = b'{"setlinfo": {"mdtrt_id"'
 
 
 @cache
-def _made(count: int) -> tuple[Body, ...]:
-    generator = Generator(load_case_mix(PackStore()), 7, month=10)
-    return tuple(generator.make(index, only_4101=True).body for index in range(count))
+def _made(index: int) -> Body:
+    return Generator(case_mix(), 7, month=10).make(index, only_4101=True).body
 
 
 def bodies(count: int) -> list[Body]:
     """Fictional lists of October, to be changed at will."""
-    return copy.deepcopy(list(_made(count)))
+    return [copy.deepcopy(_made(index)) for index in range(count)]
 
 
 def write_lists(path: Path, lists: Iterable[Body | bytes]) -> Path:

@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from api.demo.case_mix import load_case_mix
 from api.demo.generator import Generator
 from api.settings import Settings
 from api.store.database import Database, StoreError
@@ -30,9 +29,9 @@ from api.store.vault import (
     split_people,
     unmasked_payload,
 )
-from models.pack import PackStore
 from models.wire import decode
 from qc_rules.predicates.formats import check_digit
+from tests.loaded import case_mix
 
 VAULT = Vault(bytes(range(32)))
 PERSON = {
@@ -191,7 +190,7 @@ def test_any_json_comes_back_exactly_and_its_mask_is_json(document: dict[str, An
 
 
 def test_demo_lists_come_back_exactly_and_still_decode() -> None:
-    generator = Generator(load_case_mix(PackStore()), seed=7)
+    generator = Generator(case_mix(), seed=7)
     for index in range(60):
         content = msgspec.json.encode(generator.make(index).body)
         assert not decode(masked_and_back(content)).defects
