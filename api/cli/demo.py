@@ -9,6 +9,7 @@ from typing import Annotated
 
 import msgspec
 import typer
+from pydantic import SecretStr
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
@@ -21,11 +22,18 @@ from api.demo.generator import Generator
 from api.demo.month import LABELS_FILE, LISTS_FILE, Label, Month
 from api.services.check import Checker
 from api.settings import Settings, load_settings
-from api.spreadsheet import ReportWorkbook
 from models.system_errors import reason_of
 from models.wire import decode
 
+MONTH = "2026-10"
+"""Of the lists that the generator makes."""
+REGION = "99"
+"""The fictional region, whose packs hold every parameter of payment."""
 REPORT_FILE = "report.ndjson"
+STORE_FOLDER = "store"
+MONTH_REPORT_FILES = ("month-report.html", "month-report.xlsx")
+SMALL = 5000
+"""Lists up to which starting worker processes takes longer than it saves."""
 WORK_LIST_FILE = "worklist.xlsx"
 MOST_SHOWN = 10
 MOST_LISTS = 1_000_000
@@ -67,6 +75,7 @@ def run(
     evaluation = Evaluation(group_weights(store))
     seconds = _check(checker, folder, lists, evaluation)
     _print(evaluation, seconds, folder)
+    _store_month(folder, lists)
     if not evaluation.passed:
         raise typer.Exit(1)
 
@@ -105,11 +114,9 @@ def _check(checker: Checker, folder: Path, lists: int, evaluation: Evaluation) -
     seconds = 0.0
     with (
         replacing(folder / REPORT_FILE) as report_part,
-        replacing(folder / WORK_LIST_FILE) as work_part,
         (folder / LISTS_FILE).open("rb") as list_stream,
         (folder / LABELS_FILE).open("rb") as label_stream,
         report_part.open("wb") as report_stream,
-        ReportWorkbook(work_part) as work_list,
         _progress() as progress,
     ):
         pairs = progress.track(zip(list_stream, label_stream, strict=True), lists, description="质控分组")
@@ -119,10 +126,45 @@ def _check(checker: Checker, folder: Path, lists: int, evaluation: Evaluation) -
             report = checker.check(decode(content))
             seconds += perf_counter() - started
             report_stream.write(write(report) + b"\n")
-            if report.findings:
-                work_list.add(LISTS_FILE, label.line, report)
             evaluation.add(label, report)
     return seconds
+
+
+def _store_month(folder: Path, lists: int) -> None:
+    """Store the month in a database of its own inside ``folder``; write its report and work list from there."""
+    from api.batch.executors import default_workers  # noqa: PLC0415 -- heavy
+    from api.batch.start import begin, go_on  # noqa: PLC0415
+    from api.services.month.report.page import standalone  # noqa: PLC0415
+    from api.services.month.report.stored import report_of  # noqa: PLC0415
+    from api.services.month.report.workbook import write_report  # noqa: PLC0415
+    from api.services.month.worklist import Filter, department_names, write_work_list  # noqa: PLC0415
+    from api.store.database import Database  # noqa: PLC0415
+
+    started = perf_counter()
+    home = folder / STORE_FOLDER
+    # Nothing of the hospital's: neither its database nor its key.
+    settings = Settings(home=home, region=REGION, database_url=SecretStr(""), identity_key=SecretStr(""))
+    database = Database.open(settings)
+    try:
+        run_id = begin(database, settings, folder / LISTS_FILE, month=MONTH, by="演示")
+        go_on(database, settings, run_id, workers=0 if lists <= SMALL else default_workers())
+        # The statistics would take longer than all the rest.
+        content = report_of(database, settings, str(run_id), with_study=False)
+        page, book = (folder / name for name in MONTH_REPORT_FILES)
+        with replacing(page) as part:
+            part.write_text(standalone(content), encoding="utf-8")
+        with replacing(book) as part:
+            write_report(part, content)
+        with replacing(folder / WORK_LIST_FILE) as part:
+            write_work_list(database, str(run_id), Filter(), part, department_names(settings))
+    finally:
+        database.dispose()
+    shown = [escape(str(path)) for path in (page, book, folder / WORK_LIST_FILE, home)]
+    out.print(f"月报（演示地区 {REGION}）：{shown[0]}、{shown[1]}；工作清单：{shown[2]}")
+    out.print(
+        f"这个月存入演示自己的数据库（批次 {run_id}，{perf_counter() - started:.1f} 秒），"
+        f"在页面上看：qingdan serve --home {shown[3]}"
+    )
 
 
 def _progress() -> Progress:
@@ -148,9 +190,7 @@ def _print(evaluation: Evaluation, seconds: float, folder: Path) -> None:
             out.print(
                 f"  第 {label.line} 份（{escape(label.theme)}）{rule} {escape('、'.join(label.defects))}"
             )
-    out.print(
-        f"逐份报告：{escape(str(folder / REPORT_FILE))}；工作清单：{escape(str(folder / WORK_LIST_FILE))}"
-    )
+    out.print(f"逐份报告：{escape(str(folder / REPORT_FILE))}")
     if e.passed:
         out.print("[green]埋入的差错全部查出，无差错清单没有误报错误。[/green]")
     else:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from python_calamine import CalamineWorkbook
 
 from api.cli import run
 from api.demo.case_mix import load_case_mix
@@ -112,17 +113,38 @@ def test_recall_and_false_alarms_are_counted() -> None:
 
 
 def test_the_command_writes_the_month_and_says_what_was_found(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    status = run(["demo", "run", "--lists", "150", "--seed", "5", "--out", str(tmp_path)])
+    own = tmp_path / "own"
+    out = tmp_path / "demo"
+    # Where the hospital has its database, and one that nobody can reach: the demo asks for neither.
+    monkeypatch.setenv("QINGDAN_HOME", str(own))
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody:x@127.0.0.1:9/none")
+    status = run(["demo", "run", "--lists", "150", "--seed", "5", "--out", str(out)])
     printed = capsys.readouterr().out
     assert status == 0, printed
     assert "差错查出率" in printed
     assert "100.0%" in printed
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["labels.ndjson", "lists.ndjson", "report.ndjson", "worklist.xlsx"]
-    reports = [json.loads(line) for line in (tmp_path / "report.ndjson").read_text().splitlines()]
-    labels = [json.loads(line) for line in (tmp_path / "labels.ndjson").read_text().splitlines()]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "labels.ndjson",
+        "lists.ndjson",
+        "month-report.html",
+        "month-report.xlsx",
+        "report.ndjson",
+        "store",
+        "worklist.xlsx",
+    ]
+    for name in ("month-report.html", "month-report.xlsx", "worklist.xlsx", "store"):
+        assert str(out / name) in printed
+    assert not list(own.rglob("*.sqlite"))
+    assert (out / "store" / "qingdan.sqlite").is_file()
+    page = (out / "month-report.html").read_text(encoding="utf-8")
+    assert "统筹地区 99" in page
+    assert "没有算出" not in page
+    rows = CalamineWorkbook.from_path(out / "worklist.xlsx").get_sheet_by_name("工作清单").to_python()
+    assert len({row[1] for row in rows[1:]}) > 20
+    reports = [json.loads(line) for line in (out / "report.ndjson").read_text().splitlines()]
+    labels = [json.loads(line) for line in (out / "labels.ndjson").read_text().splitlines()]
     assert [report["list_id"] for report in reports] != []
     assert len(reports) == len(labels) == 150
 

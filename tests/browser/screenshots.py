@@ -1,4 +1,4 @@
-"""Makes the pictures of docs/page.md: ``python -m tests.browser.screenshots``."""
+"""Makes the pictures of the pages for README and docs: ``python -m tests.browser.screenshots``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from playwright.sync_api import Page
 
 from api.settings import Settings
 from models.pack import PROJECT_ROOT
+from tests.api.batch.conftest import REGION, bodies, write_lists
 from tests.api.serving import running
 from tests.browser.chromium import chromium
 from web.app import create_app
@@ -68,6 +69,32 @@ def _group_pictures(page: Page) -> None:
     page.screenshot(path=IMAGES / "page-choices.png")
 
 
+def _month_pictures(page: Page, folder: Path) -> None:
+    """Runs over two months, some lists of which want something, and the report on the latter."""
+    lists = bodies(440)
+    for number, body in enumerate(lists):
+        if number % 11 == 0:
+            body["setlinfo"]["coner_tel"] = ""
+        if number % 17 == 0:
+            body["diseinfo"][0]["diag_code"] = "X99.999x"
+        if number % 23 == 0:
+            body["setlinfo"].pop("dscg_way", None)
+    for name, month, part in (
+        ("九月.ndjson", "2026-09", lists[300:]),
+        ("十月.ndjson", "2026-10", lists[:300]),
+    ):
+        page.goto("/batches")
+        page.locator("#upload-month").fill(month)
+        page.locator("#upload-by").fill("病案科")
+        page.locator("#upload-file").set_input_files(write_lists(folder / name, part))
+        page.get_by_role("button", name="上传并开始").click()
+        page.wait_for_selector("section[data-run][data-state=done]", timeout=300_000)
+    page.goto("/batches")
+    page.screenshot(path=IMAGES / "batches.png", clip={"x": 0, "y": 0, "width": 1366, "height": 460})
+    page.goto("/reports/run/2")
+    page.screenshot(path=IMAGES / "month-report.png")
+
+
 def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with (
@@ -96,13 +123,15 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as home,
         # The fictional region, whose packs hold every parameter of payment.
-        running(create_app(Settings(home=Path(home), region="99"))) as address,
+        running(create_app(Settings(home=Path(home), region=REGION))) as address,
         chromium() as browser,
     ):
         context = browser.new_context(
             base_url=address, viewport={"width": 1366, "height": 768}, locale="zh-CN", reduced_motion="reduce"
         )
-        _group_pictures(context.new_page())
+        page = context.new_page()
+        _group_pictures(page)
+        _month_pictures(page, Path(home))
         context.close()
 
 
