@@ -102,6 +102,8 @@ def columns(
     counts = (
         f"认识 {len(proposal.certain)} 列，推测 {len(proposal.guessed)} 列，没有用到 {len(proposal.left)} 列"
     )
+    for one in proposal.missing:
+        error_line(one)
     console.print(Text(plain(counts if out is None else f"已写入 {out}：{counts}；使用前请核对标“推测”的行")))
 
 

@@ -29,6 +29,11 @@ _DATE = re.compile(
     re.ASCII,
 )
 _COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})(?:\s?(\d{2}):?(\d{2})(?::?(\d{2}))?)?", re.ASCII)
+_TIME = re.compile(
+    r"(\d{1,2})(?:(?:[:：.时点]|小时)(?:(\d{1,2})分?)?(?:[:：]?(\d{1,2})(?:\.\d{1,9})?秒?)?)?", re.ASCII
+)
+_COMPACT_TIME = re.compile(r"(\d{2})(\d{2})(\d{2})?", re.ASCII)
+_MIDNIGHT = " 00:00:00"
 _MONTHS = re.compile(r"(?:(\d{1,2})(?:\s+|\s*月\s*|$))?(?:(\d{1,2})\s*(?:/\s*30|天|日))?", re.ASCII)
 DAYS_PER_MONTH = 30
 """卫医政发〔2011〕84号: the age of an infant is written in months and thirtieths of a month."""
@@ -99,11 +104,25 @@ def _moment(text: str) -> str:
 
 
 def moment_of(day: str, hour: str) -> str:
-    """A moment from a day and the hour of that day (``2026-01-05``, ``14``)."""
-    made = _moment(day)
-    if len(made) == 10 and hour.isdigit() and int(hour) < 24:
-        return f"{made} {int(hour):02d}:00:00"
-    return made
+    """A moment from a day and the hour or time of that day (``2026-01-05`` and ``14``, ``14:20`` or ``1420``).
+
+    A whole moment in either of the two counts as it is; a day with midnight is a day, as spreadsheets write
+    it. What is no time of day is not used.
+    """
+    made, other = _moment(day), _moment(hour)
+    if _is_moment(other):
+        return made if _is_moment(made) and not made.endswith(_MIDNIGHT) else other
+    time = _TIME.fullmatch(hour.strip()) or _COMPACT_TIME.fullmatch(hour.strip())
+    if time is None or _match(made) is None or (_is_moment(made) and not made.endswith(_MIDNIGHT)):
+        return made
+    clock = tuple(int(part or 0) for part in time.groups())
+    if clock[0] > 23 or max(clock) > 59:
+        return made
+    return f"{made[:10]} {clock[0]:02d}:{clock[1]:02d}:{clock[2]:02d}"
+
+
+def _is_moment(text: str) -> bool:
+    return len(text) == 19 and _match(text) is not None
 
 
 def duration(days: str, hours: str, minutes: str) -> str:

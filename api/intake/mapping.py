@@ -40,8 +40,8 @@ class FieldSource(msgspec.Struct, frozen=True):
     ``columns``: names of the column, the first that the table has counts. ``value``: the same for every
     row. ``if_filled``: only for rows where that column is not empty. ``join``: several columns put
     together with ``separator``. ``days``, ``hours``, ``minutes``: parts of a duration. ``months``: an age in
-    months (``2 15/30``), turned into days. ``hour``: the column that holds the hour to a day in
-    ``columns``. ``values``: code of the list by value of the table. ``split``: characters that separate
+    months (``2 15/30``), turned into days. ``hour``: the column that holds the hour, or the time
+    of day, to a day in ``columns``. ``values``: code of the list by value of the table. ``split``: characters that separate
     several values in one cell. ``unless_filled``: the value is left out when that column holds a number
     other than 0.
     """
@@ -100,8 +100,8 @@ _IGNORED = re.compile(r"[\s()\[\]{}<>\"'`:：、,，;；]+")
 
 
 def plain_name(header: str) -> str:
-    """A column name as it is compared: width, case, spaces and brackets make no difference."""
-    return _IGNORED.sub("", unicodedata.normalize("NFKC", header)).casefold()
+    """A column name as it is compared: width, case, spaces, brackets and 其它 for 其他 make no difference."""
+    return _IGNORED.sub("", unicodedata.normalize("NFKC", header)).casefold().replace("其它", "其他")
 
 
 def read_mapping(path: Path) -> ColumnMapping:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,15 +24,23 @@ from models.settlement_list import FIELDS, NODE_LABELS
 
 LIKELY = 82.0
 """Similarity (0–100) of two names from which one is proposed for the other."""
+PRINCIPAL = "1"
+"""Value of diag_type for the principal diagnosis of Western medicine."""
+NAMED_BY = {"diseinfo": ("diag_code", "diag_name"), "oprninfo": ("oprn_oprt_code", "oprn_oprt_name")}
+"""Fields of which a row of a node needs one."""
 Names = tuple[str, ...]
 _DIGITS = re.compile(r"\d{1,4}(?=\D*$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A mapping as TOML text. ``certain``: columns known by name, ``guessed``: by likeness, ``left``: not used."""
+    """A mapping as TOML text. ``certain``: columns known by name, ``guessed``: by likeness, ``left``: not used.
+
+    ``missing``: what (Chinese) no list can do without and the table has no known column for.
+    """
 
     text: str
+    missing: tuple[str, ...]
     certain: tuple[str, ...]
     guessed: tuple[str, ...]
     left: tuple[str, ...]
@@ -44,6 +53,12 @@ def propose(header: Header, title: str) -> Proposal:
     used = {plain_name(column) for column in _columns(header, known)}
     left = [name for name in header.names if name.strip() and plain_name(name) not in used]
     guessed = _guesses(best, known, left)
+    # A block that names no diagnosis or operation is not written, and its columns are not used.
+    kept = {names for source in _sources(best, {**guessed, **known}) for names in _lists(source)}
+    known = {names: name for names, name in known.items() if names in kept}
+    guessed = {names: name for names, name in guessed.items() if names in kept}
+    used = {plain_name(column) for column in _columns(header, known)}
+    left = [name for name in header.names if name.strip() and plain_name(name) not in used]
     patterns = {plain_name(_pattern(name)) for name in guessed.values()} | {
         plain_name(n) for n in guessed.values()
     }
@@ -52,16 +67,19 @@ def propose(header: Header, title: str) -> Proposal:
         for name in left
         if plain_name(name) not in patterns and plain_name(_pattern(name)) not in patterns
     ]
-    lines = list(_toml(best, known, guessed, rest, title))
+    missing = tuple(_missing(best, {**guessed, **known}))
+    lines = list(_toml(best, known, guessed, rest, title, missing))
     taken = tuple(name for name in left if name not in rest)
     certain = tuple(name for name in header.names if plain_name(name) in used)
-    return Proposal("\n".join(lines) + "\n", certain, taken, tuple(rest))
+    return Proposal("\n".join(lines) + "\n", missing, certain, taken, tuple(rest))
 
 
-def _sources(mapping: ColumnMapping) -> Iterator[FieldSource]:
+def _sources(mapping: ColumnMapping, chosen: Mapping[Names, str] | None = None) -> Iterator[FieldSource]:
+    """Every field; with ``chosen`` only those of the blocks that can be written with these columns."""
     yield from mapping.stay.values()
     for row in mapping.rows:
-        yield from row.fields.values()
+        if chosen is None or _is_named(row, chosen):
+            yield from row.fields.values()
 
 
 def _lists(source: FieldSource) -> Iterator[Names]:
@@ -125,14 +143,16 @@ def _bare(name: str) -> str:
     return plain_name(name.replace(NUMBER_2, "").replace(NUMBER, ""))
 
 
-def _toml(
+def _toml(  # noqa: PLR0917 -- the parts of the text
     base: ColumnMapping,
     known: Mapping[Names, str],
     guessed: Mapping[Names, str],
     rest: Sequence[str],
     title: str,
+    missing: Sequence[str],
 ) -> Iterator[str]:
     yield "# 列对照：左边是接口 4101 的字段名，右边是表格的列名。标“推测”的是按名称相近写的，使用前请逐行核对。"
+    yield from (f"# 缺少：{one}" for one in missing)
     yield f"title = {_quoted(title)}"
     if base.empty:
         yield f"empty = [{', '.join(_quoted(text) for text in sorted(base.empty))}]"
@@ -143,18 +163,51 @@ def _toml(
         yield from stay
     for row in base.rows:
         fields = list(_fields(row.node, row.fields, chosen, guessed))
-        if fields and _has_column(row, chosen):
+        if _is_named(row, chosen):
             yield f"\n[[{row.node}]]  # {NODE_LABELS[row.node]}"
             if row.first != 1:
                 yield f"first = {row.first}"
             yield from fields
     if rest:
         yield "\n# 没有用到的列："
-        yield from (f"#   {' '.join(name.split())}" for name in rest)
+        yield from (f"#   {name}" for name in _grouped(rest))
 
 
-def _has_column(row: RowSource, chosen: Mapping[Names, str]) -> bool:
-    return any(names in chosen for source in row.fields.values() for names in _lists(source))
+def _grouped(names: Sequence[str]) -> Iterator[str]:
+    """Column names on one line each, those that differ in their number only on one line for all."""
+    patterns = [_pattern(" ".join(name.split())) for name in names]
+    for pattern, count in Counter(patterns).items():
+        if count == 1:
+            yield " ".join(names[patterns.index(pattern)].split())
+        else:
+            yield f"{pattern}（{count} 列）"
+
+
+def _is_named(row: RowSource, chosen: Mapping[Names, str]) -> bool:
+    """Whether a block has what its rows are about: a diagnosis with only 入院病情 is none."""
+    wanted = [row.fields[wire] for wire in NAMED_BY.get(row.node, ()) if wire in row.fields]
+    return any(names in chosen for source in wanted or row.fields.values() for names in _lists(source))
+
+
+def _missing(base: ColumnMapping, chosen: Mapping[Names, str]) -> Iterator[str]:
+    """What the checks and the grouping cannot do without."""
+    principal = any(
+        names in chosen
+        for row in base.rows
+        if row.node == "diseinfo" and "diag_type" in row.fields and row.fields["diag_type"].value == PRINCIPAL
+        for names in _lists(row.fields["diag_code"])
+    )
+    stay = {wire for wire, source in base.stay.items() if any(names in chosen for names in _lists(source))}
+    if not principal:
+        yield "没有找到主要诊断编码的列，清单不能分组；请在 [[diseinfo]] 中补上 diag_code"
+    if "mdtrt_id" not in stay and "medcasno" not in stay:
+        yield "没有找到就诊ID和病案号的列，清单分不清是谁的哪一次住院；请补上 mdtrt_id 和 medcasno"
+    elif "mdtrt_id" not in stay:
+        yield "没有找到就诊ID的列；同一病案号可以多次住院，请补上 mdtrt_id，如病案号与住院次数用 join 连起来"
+    elif "medcasno" not in stay:
+        yield "没有找到病案号的列；请补上 medcasno"
+    if "dscg_time" not in stay:
+        yield "没有找到出院时间的列，按出院日期选取的规则和数据包都用不上；请补上 dscg_time"
 
 
 def _fields(
@@ -173,7 +226,8 @@ def _source(source: FieldSource, chosen: Mapping[Names, str]) -> str:
     wanted = [("column", source.columns), ("days", source.days), ("hours", source.hours)]
     wanted += [("minutes", source.minutes), ("months", source.months), ("hour", source.hour)]
     for key, names in wanted:
-        if names in chosen:
+        # The time of day of a table with one column for both is in that column.
+        if names in chosen and not (key == "hour" and chosen[names] == chosen.get(source.columns)):
             parts.append(f"{key} = {_quoted(chosen[names])}")
     joined = [_quoted(chosen[names]) for names in source.join if names in chosen]
     if joined:

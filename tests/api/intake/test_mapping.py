@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from api.intake.convert import age_in_days, converter, duration
+from api.intake.convert import age_in_days, converter, duration, moment_of
 from api.intake.mapping import (
     MAX_MAPPING_BYTES,
     MappingError,
@@ -311,3 +311,97 @@ def test_a_proposal_for_columns_nobody_knows() -> None:
     assert len(proposal.left) == 3
     assert "没有用到的列" in proposal.text
     assert "bar baz" in proposal.text
+
+
+HIS_HEADER = (
+    "病案号,就诊号,姓名,性别名称,岁数,证号,付费类别,入区科室,入院日,入院钟点,出区科室,出院日,出院钟点,离院去向,"
+    "主诊ICD,主诊描述,主诊大夫,其它诊断码1,其它诊断名1,其它入院病情1,其它诊断码2,其它诊断名2,其它入院病情2,"
+    "手术码1,手术名1,手术日1,手术码2,手术名2,手术日2"
+)
+HIS_ROW = (
+    "1,2,甲,男,35岁,110101199001011234,职工医保,心内科,2026/1/5,14:20,心内科,2026-01-09 00:00:00,9,医嘱离院,"
+    "I10.x00,高血压,王,E11.900,糖尿病,有,I25.103,冠心病,1,47.0100,阑尾切除,2026/1/6,88.7200,超声,2026/1/7"
+)
+
+
+def test_the_headers_of_hospital_systems_are_known_as_they_are(tmp_path: Path, settings: Settings) -> None:
+    table = tmp_path / "his.csv"
+    table.write_text(f"{HIS_HEADER}\n{HIS_ROW}\n")
+    header, plan = open_table(table, settings)
+    assert plan is not None
+    assert plan.ignored == ()
+    proposal = propose(header, "HIS")
+    assert (proposal.missing, proposal.guessed, proposal.left) == ((), (), ())
+    (item,) = open_source(table, settings).items()
+    assert list(open_source(table, settings, parse_mapping(proposal.text, "own", "own.toml")).items()) == [
+        item
+    ]
+    found = decode(item.content or b"").list
+    stay = found.stay
+    assert (stay.sex, stay.age, stay.insurance_type, stay.discharge_way) == ("1", 35, "1", "1")
+    assert f"{stay.admission_time} {stay.discharge_time}" == "2026-01-05 14:20:00 2026-01-09 09:00:00"
+    assert [(one.code, one.condition_on_admission) for one in found.diagnoses] == [
+        ("I10.x00", None),
+        ("E11.900", "1"),
+        ("I25.103", "1"),
+    ]
+    assert [one.code for one in found.procedures] == ["47.0100", "88.7200"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "证件号", "身份证号", "入院科别", "离院方式名称", "医疗付费方式", "主诊编码", "主诊断编码", "主诊断名称",
+        "主治医生", "管床医生", "其它诊断1", "其他诊断名称1", "其它手术码1",
+    ],
+)  # fmt: skip
+def test_a_usual_header_is_known(name: str, settings: Settings) -> None:
+    plan = Plan(Header([name]), shipped_mapping("chinese-headers"), Domains(settings.store(), ""))
+    assert plan.used == (name,)
+
+
+@pytest.mark.parametrize(
+    ("day", "hour", "moment"),
+    [
+        ("2026-01-05", "9", "2026-01-05 09:00:00"),
+        ("2026/1/5", "14:20", "2026-01-05 14:20:00"),
+        ("20260105", "14:20:07.123", "2026-01-05 14:20:07"),
+        ("2026年1月5日", "14时20分", "2026-01-05 14:20:00"),
+        ("2026-01-05", "14点", "2026-01-05 14:00:00"),
+        ("2026-01-05 00:00:00", "1420", "2026-01-05 14:20:00"),
+        ("2026-01-05 08:10:00", "14:20", "2026-01-05 08:10:00"),
+        ("2026-01-05", "2026-01-05 14:20", "2026-01-05 14:20:00"),
+        ("2026-01-05", "", "2026-01-05"),
+        ("2026-01-05", "25:00", "2026-01-05"),
+        ("2026-01-05", "9:75", "2026-01-05"),
+        ("下午", "14:20", "下午"),
+    ],
+)
+def test_a_day_and_its_time_in_two_columns_become_a_moment(day: str, hour: str, moment: str) -> None:
+    assert moment_of(day, hour) == moment
+
+
+def test_a_date_column_beside_a_time_column_and_a_time_column_alone() -> None:
+    mapping = shipped_mapping("chinese-headers")
+    domains = Domains(Settings().store(), "")
+    both = Plan(Header(["入院时间", "入院日期"]), mapping, domains).list_of(["14:20", "2026/1/5"])
+    alone = Plan(Header(["入院时间"]), mapping, domains).list_of(["2026/1/5 14:20"])
+    assert both == alone == b'{"setlinfo":{"adm_time":"2026-01-05 14:20:00"}}'
+
+
+def test_a_proposal_says_what_no_list_can_do_without() -> None:
+    header = Header(["姓名", "主要诊断", "其它入院病情1", "其它入院病情2", "自定项1", "自定项2", "手术日1"])
+    proposal = propose(header, "x")
+    lines = proposal.text.splitlines()
+    assert [line.startswith("# 缺少：") for line in lines[1:4]] == [True] * 3
+    assert [
+        word in lines[place] for place, word in ((1, "主要诊断编码"), (2, "就诊ID和病案号"), (3, "出院时间"))
+    ] == [True] * 3
+    assert proposal.text.count("[[diseinfo]]") == 1 + lines[1].count("[[diseinfo]]")
+    assert "[[oprninfo]]" not in proposal.text
+    assert "#   其它入院病情{n}（2 列）" in lines
+    assert "#   自定项{n}（2 列）" in lines
+    assert "#   手术日1" in lines
+    assert set(proposal.left) == set(header.names[2:])
+    assert "住院次数" in propose(Header(["病案号", "主要诊断编码", "出院日期"]), "x").missing[0]
+    assert propose(Header(["病案号", "就诊ID", "主要诊断编码", "出院日期"]), "x").missing == ()
