@@ -7,7 +7,6 @@ from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Query, Request
 from markupsafe import Markup
-from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
@@ -22,7 +21,7 @@ from api.services.month.report.sealing import (
     seal,
     sealed_reports,
 )
-from api.services.month.report.stored import RUN, ReportError, report_of
+from api.services.month.report.stored import ReportError, chosen_text, finished_runs, report_of
 from api.services.month.worklist import Filter, choices, department_names, work_page
 from api.state import Service, ServiceDep
 from models.report import SEVERITY_LABELS
@@ -46,12 +45,7 @@ def _reports(
 ) -> Response:
     database = service.database()
     with database.read() as connection:
-        runs = connection.execute(
-            select(RUN.c.id, RUN.c.month, RUN.c.kind, RUN.c.lists, RUN.c.rejected, RUN.c.finished_at)
-            .where(RUN.c.state == "done")
-            .order_by(RUN.c.id.desc())
-            .limit(MOST_RUNS)
-        ).all()
+        runs = finished_runs(connection, most=MOST_RUNS)
     return render(
         request,
         "reports.html",
@@ -97,6 +91,7 @@ def _seal(request: Request, service: Service, fields: dict[str, str]) -> int:
         by=by,
         supersede=int(supersede or 0),
         why=fields.get("why", ""),
+        confirmed=fields.get("confirmed") == "1",
     )
     return line.number
 
@@ -111,7 +106,8 @@ def draft(request: Request, service: ServiceDep, name: str) -> Response:
         return _refused(request, error)
     with database.begin() as connection:
         note_reading(connection, reader_of(request), f"run {content.origin.run}", "页面草稿")
-    return _shown(request, content, None, f"api/v1/batches/{content.origin.run}/report")
+    taken = chosen_text(database, content.origin.run)
+    return _shown(request, content, None, f"api/v1/batches/{content.origin.run}/report", taken)
 
 
 @router.get("/reports/{name}")
@@ -124,7 +120,9 @@ def sealed_report(request: Request, service: ServiceDep, name: str) -> Response:
     return _shown(request, found.content, found.line.seal, f"api/v1/reports/{found.line.number}")
 
 
-def _shown(request: Request, content: ReportContent, seal: Seal | None, download: str) -> Response:
+def _shown(
+    request: Request, content: ReportContent, seal: Seal | None, download: str, taken: str = ""
+) -> Response:
     base = request.scope.get("root_path", "").rstrip("/")
     links = {"rules": f"{base}/rules", "worklist": f"{base}/worklist?run={content.origin.run}"}
     return render(
@@ -134,6 +132,7 @@ def _shown(request: Request, content: ReportContent, seal: Seal | None, download
         seal=seal,
         run=content.origin.run,
         download=download,
+        taken=taken,
         report=Markup(fragment(content, seal, links)),  # noqa: S704 -- made by a template that escapes
     )
 
@@ -155,17 +154,12 @@ def worklist(  # noqa: PLR0917 -- the query gives them by name
     """The findings of a run, one a row, narrowed and page by page."""
     database = service.database()
     with database.read() as connection:
-        runs = connection.execute(
-            select(RUN.c.id, RUN.c.month)
-            .where(RUN.c.state == "done")
-            .order_by(RUN.c.id.desc())
-            .limit(MOST_RUNS)
-        ).all()
+        runs = finished_runs(connection, most=MOST_RUNS)
     if not runs and not run:
         reason = "还没有完成的批次：上传一个月的清单并运行批次后，问题列在这里。"
         return render(request, "refused.html", title="工作清单", reason=reason)
     wanted = Filter(rule, severity, department, doctor, verdict, list_id, accepted == "1")
-    name = run or str(runs[0].id)
+    name = run or str(next((one.id for one in runs if not one.trial), runs[0].id))
     try:
         number = int(page) if page.isascii() and page.isdigit() else 1
         found = work_page(database, name, wanted, number)

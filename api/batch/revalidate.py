@@ -6,6 +6,7 @@ Everything else is copied from the earlier run inside the store. Same result as 
 from __future__ import annotations
 
 import hashlib
+from calendar import monthrange
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -76,7 +77,7 @@ from api.store.database import Database, StoreError
 from api.store.lists import latest
 from api.store.tables import ListVersion, RunPart, StoredText
 from api.store.vault import Vault, unmasked_payload
-from models.pack import PackError, PackRef
+from models.pack import PackError, PackRef, PackStore
 from models.report import Accepted, Finding
 from models.report import Report as CheckReport
 from models.wire import decode
@@ -370,6 +371,9 @@ def begin_revalidation(
         ),
         packs=(),
     )
+    with database.read() as connection:
+        first = _first_run(connection, base).read_options
+    options = msgspec.structs.replace(options, trial=_trial(settings, base.month, first, options))
     run_id = new_run(
         database,
         month=base.month,
@@ -384,6 +388,40 @@ def begin_revalidation(
     with database.begin() as connection:
         audit.record(connection, by, "revalidate", f"run {run_id}", f"批次 {base.id}", now())
     return run_id
+
+
+def _first_run(connection: Connection, run: RunView) -> RunView:
+    """The batch that a run, judged again once or often, goes back to."""
+    while run.base_run is not None:
+        run = run_of(connection, run.base_run)
+    return run
+
+
+def _trial(settings: Settings, month: str, first: Options, options: Options) -> tuple[str, ...]:
+    """What is asked for that neither the batch of the month had nor holds for the month. Raises PackError."""
+    store = settings.store()
+    tried = []
+    for kind, name, asked, had in (
+        ("drg-scheme", "方案", options.scheme, first.scheme),
+        ("drg-payment", "支付数据包", options.payment, first.payment),
+    ):
+        if asked and asked != had and asked not in _holding(store, kind, options.region, month):
+            tried.append(f"{name} {asked}")
+    installed = {(pack.id, content_digest(pack)) for pack in store.active("rules")}
+    for pack in trial_packs(options):
+        if (pack.id, content_digest(pack)) not in installed:
+            tried.append(f"规则包 {pack.id}")
+    return tuple(tried)
+
+
+def _holding(store: PackStore, kind: str, region: str, month: str) -> set[str]:
+    """The packs of a kind that hold for a region on some day of a month."""
+    first = date.fromisoformat(f"{month}-01")
+    found = set[str]()
+    for day in range(monthrange(first.year, first.month)[1]):
+        with suppress(PackError):
+            found.add(store.pack_for(kind, region, first.replace(day=day + 1)).id)
+    return found
 
 
 def run_revalidation(

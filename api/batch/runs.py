@@ -6,13 +6,13 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Table, insert, select, update
 from sqlmodel import SQLModel
 
 from api.batch.work import Kind, Options
@@ -100,6 +100,21 @@ class RunView(msgspec.Struct, frozen=True):
     @property
     def read_options(self) -> Options:
         return msgspec.json.decode(self.options, type=Options)
+
+    @property
+    def trial(self) -> str:
+        """What the run tries out, as people read it (试算：方案 …); "" for one that can speak for its month."""
+        return trial_text(self.read_options.trial)
+
+    @property
+    def kind_text(self) -> str:
+        """Batch, revalidation or trial, in Chinese."""
+        return self.trial or KIND_NAMES[self.kind]
+
+
+def trial_text(tried: Sequence[str]) -> str:
+    """How a trial is marked wherever a run is shown; "" when nothing is tried."""
+    return f"试算：{'、'.join(tried)}" if tried else ""
 
 
 _VIEWED = [RUN.c[name] for name in RunView.__struct_fields__]
@@ -190,11 +205,25 @@ def runs(
 
 
 def last_done(connection: Connection, month: str) -> int | None:
-    """The run that speaks for a month: the last one that was finished."""
-    found: int | None = connection.execute(
-        select(func.max(RUN.c.id)).where(RUN.c.month == month, RUN.c.state == "done")
-    ).scalar()
-    return found
+    """The run that speaks for a month: the last one that was finished and is no trial."""
+    rows = connection.execute(
+        select(RUN.c.id, RUN.c.options)
+        .where(RUN.c.month == month, RUN.c.state == "done")
+        .order_by(RUN.c.id.desc())
+    )
+    return next((row.id for row in rows if not tried(row.options)), None)
+
+
+class _Tried(msgspec.Struct, frozen=True):
+    trial: tuple[str, ...] = ()
+
+
+_tried = msgspec.json.Decoder(_Tried).decode
+
+
+def tried(options: str) -> str:
+    """What a run with these options tries out, see ``RunView.trial``."""
+    return trial_text(_tried(options).trial)
 
 
 class Claim:
@@ -284,11 +313,12 @@ class RunSummary(msgspec.Struct, frozen=True):
     """A run for programs and pages. ``source`` is the name of the input, without its place on the server.
 
     ``share``: part of the input that is stored, 0 to 1; ``rate``: lists a second since it began, None while
-    it does not run; ``seconds_left`` by that rate.
+    it does not run; ``seconds_left`` by that rate. ``trial`` says what a trial tries out, "" for other runs.
     """
 
     id: int
     kind: Kind
+    trial: str
     month: str
     state: State
     source: str
@@ -317,6 +347,7 @@ def summary(run: RunView) -> RunSummary:
     return RunSummary(
         id=run.id,
         kind=run.kind,
+        trial=run.trial,
         month=run.month,
         state=run.state,
         source=Path(run.source).name,

@@ -29,7 +29,8 @@ report_app = typer.Typer(
 )
 
 NameArgument = Annotated[
-    str, typer.Argument(metavar="MONTH|RUN", help="月份（如 2026-10，取最后完成的批次）或批次编号。")
+    str,
+    typer.Argument(metavar="MONTH|RUN", help="月份（如 2026-10，取最后完成的批次，不含试算）或批次编号。"),
 ]
 SealedArgument = Annotated[
     str, typer.Argument(metavar="MONTH|NUMBER", help="月份（取在用的封存月报）或封存月报的编号。")
@@ -47,20 +48,22 @@ def make(
     by: ByOption = None,
     home: HomeOption = None,
 ) -> None:
-    """由一个月（最后完成的批次）或一个批次生成月报草稿，不封存。"""
+    """由一个月（最后完成的批次，不含试算）或一个批次生成月报草稿，不封存。"""
     from api.services.month.report.sealing import note_reading, sealed_reports  # noqa: PLC0415 -- heavy
-    from api.services.month.report.stored import report_of  # noqa: PLC0415
+    from api.services.month.report.stored import chosen_text, report_of  # noqa: PLC0415
 
     _folder(out)
     with open_database(home) as (settings, database):
         with _counting("月报") as advance:
             content = report_of(database, settings, name, with_study=not no_statistics, advance=advance)
+        taken = chosen_text(database, content.origin.run)
         with database.begin() as connection:
             note_reading(
                 connection, who(by), f"run {content.origin.run}", f"命令 report make，写入 {out.name}"
             )
         _write(content, None, out, f"draft-{content.month}")
         sealed = [one.number for one in sealed_reports(database, content.month) if not one.superseded_by]
+    typer.echo(plain(taken), err=True)
     _headline(content)
     if sealed:
         typer.echo(f"{content.month} 已有封存的月报第 {sealed[0]} 号；以上是未封存的草稿", err=True)
@@ -73,7 +76,10 @@ def seal_command(  # noqa: PLR0917 -- the command line gives them by name
     supersede: Annotated[
         int | None, typer.Option("--supersede", min=1, help="取代在用的封存月报：它的编号。")
     ] = None,
-    why: Annotated[str, typer.Option("--why", help="为什么取代。")] = "",
+    why: Annotated[str, typer.Option("--why", help="为什么取代，或为什么情形特殊仍要封存。")] = "",
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="出院月份不符、清单比别的批次少时，核对后仍要封存。")
+    ] = False,
     no_statistics: PlainOption = False,
     home: HomeOption = None,
 ) -> None:
@@ -84,7 +90,7 @@ def seal_command(  # noqa: PLR0917 -- the command line gives them by name
     with open_database(home) as (settings, database):
         with _counting("月报") as advance:
             content = report_of(database, settings, name, with_study=not no_statistics, advance=advance)
-        line = seal(database, content, by=by, supersede=supersede or 0, why=why)
+        line = seal(database, content, by=by, supersede=supersede or 0, why=why, confirmed=confirm)
     _headline(content)
     typer.echo(f"已封存：{line.month} 第 {line.number} 号（批次 {line.run}），SHA-256 {line.digest}")
 
@@ -253,6 +259,8 @@ def _sealed_text(line: SealedLine) -> str:
     found = [f"第 {line.number} 号，{line.sealed_by} 于 {when} 封存，SHA-256 {line.digest}"]
     if line.supersedes:
         found.append(f"取代第 {line.supersedes} 号：{line.why}")
+    elif line.why:
+        found.append(f"封存理由：{line.why}")
     if line.superseded_by:
         found.append(f"已被第 {line.superseded_by} 号取代")
     return "\n".join(map(plain, found))
@@ -263,6 +271,7 @@ def _headline(content: ReportContent) -> None:
 
     it = content.totals
     lines = (
+        content.origin.trial and f"{content.origin.trial}；不代表这个月，不能封存",
         f"{content.month}：清单 {it.lists} 份（批次 {content.origin.run}），出院日期 {content.period}",
         f"通过率 {percent(it.pass_rate)}，错误 {it.errors}，警告 {it.warnings}，提示 {it.hints}，平均 {number(it.score, 1)} 分",
         f"入组率 {percent(it.grouping_rate)}，QY率 {percent(it.ambiguous_rate)}，"

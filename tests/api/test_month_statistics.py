@@ -29,6 +29,7 @@ def test_wilson_agrees_with_the_published_example() -> None:
     ):
         assert wilson(hits, cases) == pytest.approx((low, high), abs=1e-4)
     assert wilson(0, 0) == (0.0, 1.0)
+    assert all(wilson(0, cases)[0] == 0.0 and wilson(cases, cases)[1] == 1.0 for cases in range(1, 400))
 
 
 @given(st.integers(0, 40), st.integers(1, 40), st.integers(0, 40), st.integers(1, 40))

@@ -23,7 +23,8 @@ def wilson(hits: int, cases: int) -> tuple[float, float]:
     share, square = hits / cases, Z95 * Z95 / cases
     middle = (share + square / 2) / (1 + square)
     half = Z95 * math.sqrt(share * (1 - share) / cases + square / (4 * cases)) / (1 + square)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # At the ends the bound is exactly the share; computed, it would miss by the last bits.
+    return (max(0.0, middle - half) if hits else 0.0), (min(1.0, middle + half) if hits < cases else 1.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
-from sqlalchemy import delete, text, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import DBAPIError
 
+from api.batch.executors import InProcess
+from api.batch.revalidate import base_run, begin_revalidation, run_revalidation
+from api.batch.runs import RunView, read_run
 from api.services.month.report.content import ReportContent, canonical
 from api.services.month.report.sealing import (
     NotSealedError,
@@ -21,7 +24,7 @@ from api.services.month.report.sealing import (
     sealed_reports,
     verify,
 )
-from api.services.month.report.stored import PACK_USE, RUN, SEALED, ReportError, report_of
+from api.services.month.report.stored import PACK_USE, RUN, SEALED, ReportError, chosen_text, report_of
 from api.store import audit
 from api.store.database import Database
 from tests.api.batch.conftest import Site, bodies
@@ -92,6 +95,88 @@ def test_a_month_is_sealed_once_and_only_superseded_by_naming_the_one_in_force(
     with pytest.raises(ReportError, match=f"在用的是第 {second.number} 号"):
         seal(site.database, content, by="张三", supersede=first.number, why="再来")
     assert [one.faults for one in verify(site.database)] == [(), ()]
+
+
+def test_a_trial_never_speaks_for_its_month_and_is_not_sealed(site: Site, run_of: Run, made: Make) -> None:
+    run_id = run_of(bodies(6))
+    base = read_run(site.database, run_id)
+
+    def again(**given: str) -> RunView:
+        begun = begin_revalidation(site.database, site.settings, base, by="质控科", **given)
+        return run_revalidation(site.database, site.settings, begun, InProcess())
+
+    trial = again(scheme="chs-drg-1.1")
+    assert trial.trial == trial.kind_text == "试算：方案 chs-drg-1.1"
+    content = report_of(site.database, site.settings, "2026-10", with_study=False)
+    assert content.origin.run == run_id
+    assert base_run(site.database, "2026-10").id == run_id
+    with pytest.raises(ReportError, match=f"试算：方案 chs-drg-1.1，不能封存.*请封存批次 {run_id}（6 份）"):
+        seal(site.database, made(trial.id), by="张三", confirmed=True, why="试")
+    of_trial = begin_revalidation(site.database, site.settings, trial, by="质控科")
+    assert read_run(site.database, of_trial).trial == "试算：方案 chs-drg-1.1"
+    official = again()
+    assert official.trial == ""
+    assert report_of(site.database, site.settings, "2026-10", with_study=False).origin.run == official.id
+    assert chosen_text(site.database, official.id) == (
+        f"2026-10 取批次 {official.id}（重新质控，6 份）；这个月另有完成的"
+        f"批次 {trial.id}（试算：方案 chs-drg-1.1，6 份）、批次 {run_id}（6 份）"
+    )
+    assert seal(site.database, made(official.id), by="张三").run == official.id
+
+
+def test_asking_for_what_holds_is_no_trial(site: Site, run_of: Run) -> None:
+    run_id = run_of(bodies(2))
+    base = read_run(site.database, run_id)
+    with site.database.read() as connection:
+        rows = connection.execute(
+            select(PACK_USE.c.kind, PACK_USE.c.pack_id).where(PACK_USE.c.run_id == run_id)
+        )
+        used = {row.kind: row.pack_id for row in rows}
+    again = begin_revalidation(
+        site.database,
+        site.settings,
+        base,
+        by="质控科",
+        scheme=used["drg-scheme"],
+        payment=used["drg-payment"],
+    )
+    assert read_run(site.database, again).trial == ""
+
+
+def test_a_month_with_trials_only_says_so(site: Site, run_of: Run) -> None:
+    run_id = run_of(bodies(2))
+    base = read_run(site.database, run_id)
+    trial = begin_revalidation(site.database, site.settings, base, by="质控科", scheme="chs-drg-1.1")
+    run_revalidation(site.database, site.settings, trial, InProcess())
+    with site.database.begin() as connection:
+        connection.execute(update(RUN).where(RUN.c.id == run_id).values(state="failed"))
+    with pytest.raises(ReportError, match="只有试算"):
+        report_of(site.database, site.settings, "2026-10", with_study=False)
+
+
+def test_a_run_without_lists_is_not_sealed(site: Site, run_of: Run, made: Make) -> None:
+    full, empty = run_of(bodies(3)), run_of(bodies(1))
+    content = made(empty)
+    without = msgspec.structs.replace(content, totals=msgspec.structs.replace(content.totals, lists=0))
+    with pytest.raises(ReportError, match=f"批次 {empty} 没有清单.*批次 {full}（3 份）"):
+        seal(site.database, without, by="张三", confirmed=True, why="试")
+
+
+def test_lists_of_other_months_and_far_fewer_lists_are_to_be_confirmed(
+    site: Site, run_of: Run, made: Make
+) -> None:
+    full = run_of(bodies(10))
+    content = made(run_of(bodies(5)))
+    for given in ({}, {"confirmed": True}, {"why": "只交了这些"}):
+        with pytest.raises(ReportError, match=f"只有 5 份清单，2026-10 还有批次 {full}（10 份）"):
+            seal(site.database, content, by="张三", **given)
+    line = seal(site.database, content, by="张三", confirmed=True, why="只交了这些")
+    assert (line.why, line.supersedes) == ("只交了这些", 0)
+    other = made(run_of(bodies(4), "2026-09"))
+    assert other.elsewhere == 4
+    with pytest.raises(ReportError, match="4 份清单中 4 份不是 2026-09 出院的（出院月份：2026-10 4 份）"):
+        seal(site.database, other, by="张三")
+    assert [one.month for one in sealed_reports(site.database)] == ["2026-10"]
 
 
 def test_a_first_seal_supersedes_nothing(site: Site, run_of: Run, made: Make) -> None:

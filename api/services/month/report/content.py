@@ -239,7 +239,8 @@ class UsedPack(msgspec.Struct, frozen=True):
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """The run that a report stands on. ``finished``: instant in ISO 8601, "" when unknown."""
+    """The run that a report stands on. ``finished``: instant in ISO 8601, "" when unknown; ``trial``: what it
+    tries out, "" for one that can speak for its month."""
 
     run: int
     kind: str
@@ -247,6 +248,7 @@ class Origin(msgspec.Struct, frozen=True):
     input_digest: str
     finished: str
     rejected: int
+    trial: str = ""
 
 
 class Study(msgspec.Struct, frozen=True):
@@ -265,7 +267,10 @@ class Study(msgspec.Struct, frozen=True):
 
 
 class ReportContent(msgspec.Struct, frozen=True):
-    """The whole report of a month: everything that page and workbook show is written from this."""
+    """The whole report of a month: everything that page and workbook show is written from this.
+
+    ``discharge_months``: lists by the month of their discharge, where it is known.
+    """
 
     format: int
     program: str
@@ -291,6 +296,12 @@ class ReportContent(msgspec.Struct, frozen=True):
     study: Study | None
     packs: tuple[UsedPack, ...]
     notes: tuple[str, ...]
+    discharge_months: dict[str, int] = {}
+
+    @property
+    def elsewhere(self) -> int:
+        """Lists whose discharge was in another month than that of the report."""
+        return sum(number for month, number in self.discharge_months.items() if month != self.month)
 
     @property
     def period(self) -> str:

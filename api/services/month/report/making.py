@@ -105,6 +105,7 @@ def make_content(
         study=study,
         packs=frame.packs,
         notes=(*frame.notes, *notes),
+        discharge_months=dict(sorted(summary.discharge_months.items())),
     )
 
 

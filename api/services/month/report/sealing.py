@@ -14,9 +14,12 @@ from api.services.month.report.page import Seal
 from api.services.month.report.stored import (
     MONTH,
     MOST_NUMBER,
+    MOST_OTHERS,
     PACK_USE,
     SEALED,
     ReportError,
+    StoredRun,
+    finished_runs,
     run_named,
     unpacked,
 )
@@ -29,6 +32,8 @@ READ, SEAL, WORKLIST = "read-report", "seal", "read-worklist"
 """Actions of the audit log."""
 LONGEST_NAME = 80
 LONGEST_WHY = 1000
+FEW = 0.9
+"""Of the lists of another finished run of the month: a run with a smaller share may lack some of them."""
 _SEALING = 0x51_44_00_07
 """PostgreSQL advisory lock: of two who seal a month at once the second sees the seal of the first."""
 
@@ -138,27 +143,33 @@ def seal(
     by: str,
     supersede: int = 0,
     why: str = "",
+    confirmed: bool = False,
     at: datetime | None = None,
 ) -> SealedLine:
     """Keep a report for good: from now on it can be superseded by another one, never changed.
 
-    A month that has a sealed report needs ``supersede``, the number of the one in force, and ``why``.
-    Raises ReportError; StoreError.
+    A month that has a sealed report needs ``supersede``, the number of the one in force, and ``why``. What
+    speaks against this run (lists of other months, far fewer lists than another run) needs ``confirmed`` and
+    ``why``. A trial and a run without lists are refused. Raises ReportError; StoreError.
     """
     name, reason = by.strip(), why.strip()
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
         raise ReportError(f"封存要写明是谁（1 到 {LONGEST_NAME} 个字），如 --by 张三")
     if len(reason) > LONGEST_WHY:
-        raise ReportError(f"取代的理由最多 {LONGEST_WHY} 个字")
+        raise ReportError(f"理由最多 {LONGEST_WHY} 个字")
     body = canonical(content)
     digest = digest_of(body)
     instant = at or datetime.now(UTC)
     with database.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SEALING})
-        run_named(connection, str(content.origin.run))
+        doubts = _doubts(connection, run_named(connection, str(content.origin.run)), content)
         in_force = [one for one in _lines(connection, content.month) if not one.superseded_by]
         _may_seal(content.month, in_force[0].number if in_force else 0, supersede, reason)
+        if doubts and not (confirmed and reason):
+            raise ReportError(
+                f"没有封存：{'；'.join(doubts)}。核对后仍要封存，请勾选确认并写明理由（命令行为 --confirm --why 理由）"
+            )
         key = connection.execute(
             insert(SEALED).values(
                 month=content.month,
@@ -169,15 +180,49 @@ def seal(
                 sealed_at=instant,
                 sealed_by=name,
                 supersedes=supersede or None,
-                why=reason if supersede else "",
+                why=reason,
             )
         ).inserted_primary_key
         assert key is not None  # noqa: S101 -- every insert of one row gives it
         detail = f"{content.month} 批次 {content.origin.run} SHA-256 {digest}"
         if supersede:
-            detail += f"，取代第 {supersede} 号：{reason}"
+            detail += f"，取代第 {supersede} 号"
+        if doubts:
+            detail += f"，已确认：{'；'.join(doubts)}"
+        if reason:
+            detail += f"，理由：{reason}"
         audit.record(connection, name, SEAL, f"report {key[0]}", detail, instant)
         return sealed_line(connection, str(key[0]))
+
+
+def _doubts(connection: Connection, run: StoredRun, content: ReportContent) -> list[str]:
+    """What speaks against sealing a run (Chinese). Raises ReportError where nothing can speak for it."""
+    others = [one for one in finished_runs(connection, run.month) if one.id != run.id and not one.trial]
+    if run.trial:
+        instead = f"请封存{others[0].text}" if others else "请先用启用的数据包完成一个批次"
+        raise ReportError(
+            f"批次 {run.id} 是{run.trial}，不能封存：它不是按现在启用的数据包做的；{instead}。"
+            "要正式采用，请先启用它，再重新质控"
+        )
+    lists = content.totals.lists
+    if not lists:
+        fuller = [one for one in others if one.lists]
+        raise ReportError(
+            f"批次 {run.id} 没有清单（未读取 {content.origin.rejected} 行），不能封存"
+            + (
+                f"；{run.month} 有清单的是{'、'.join(one.text for one in fuller[:MOST_OTHERS])}"
+                if fuller
+                else ""
+            )
+        )
+    doubts = []
+    if content.elsewhere * 2 > lists:
+        months = "、".join(f"{month} {number} 份" for month, number in content.discharge_months.items())
+        doubts.append(f"{lists} 份清单中 {content.elsewhere} 份不是 {run.month} 出院的（出院月份：{months}）")
+    largest = max(others, key=lambda one: one.lists, default=None)
+    if largest and lists < FEW * largest.lists:
+        doubts.append(f"批次 {run.id} 只有 {lists} 份清单，{run.month} 还有{largest.text}")
+    return doubts
 
 
 def _may_seal(month: str, in_force: int, supersede: int, why: str) -> None:

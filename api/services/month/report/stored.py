@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import islice
 
 import msgspec
-from sqlalchemy import Connection, Row, Table, func, select
+from sqlalchemy import Connection, Row, Table, select
 from sqlmodel import SQLModel
 
 from api.services.month.records import Record
@@ -43,6 +43,8 @@ TREND_MONTHS = 12
 """Sealed months before this one that the trend shows and the standards of the indices come from."""
 PAST_MONTHS = 3
 """Of these, how many nearest ones the statistics compare lists with."""
+MOST_OTHERS = 5
+"""Other runs of a month that are named."""
 FETCHED = 2000
 CHUNK = 200
 ACROSS = 1000
@@ -90,9 +92,26 @@ class StoredRun(msgspec.Struct, frozen=True):
     lists: int
     finished_at: datetime | None
 
+    @property
+    def read_options(self) -> _Options:
+        return msgspec.json.decode(self.options, type=_Options)
+
+    @property
+    def trial(self) -> str:
+        """What the run tries out (试算：方案 …); "" for one that can speak for its month."""
+        tried = self.read_options.trial
+        return f"试算：{'、'.join(tried)}" if tried else ""
+
+    @property
+    def text(self) -> str:
+        """The run among others of its month (Chinese)."""
+        kind = self.trial or ("重新质控" if self.kind == "revalidation" else "")
+        return f"批次 {self.id}（{f'{kind}，' if kind else ''}{self.lists} 份）"
+
 
 class _Options(msgspec.Struct, frozen=True):
     region: str = ""
+    trial: tuple[str, ...] = ()
 
 
 class _Grouping(msgspec.Struct, frozen=True):
@@ -119,15 +138,19 @@ _decode_past = msgspec.json.Decoder(PastReport).decode
 
 
 def run_named(connection: Connection, name: str) -> StoredRun:
-    """The run of that number, or the last finished one of that month. Raises ReportError."""
-    asked = select(*(RUN.c[field] for field in StoredRun.__struct_fields__))
+    """The run of that number, or the last finished one of that month that is no trial. Raises ReportError."""
+    asked = select(*_RUN_COLUMNS)
     text = name.strip()
     if MONTH.fullmatch(text):
-        last = select(func.max(RUN.c.id)).where(RUN.c.month == text, RUN.c.state == "done")
-        row = connection.execute(asked.where(RUN.c.id == last.scalar_subquery())).one_or_none()
-        if row is None:
+        done = finished_runs(connection, text)
+        speaking = next((one for one in done if not one.trial), None)
+        if speaking is None and done:
+            shown = "、".join(one.text for one in done[:MOST_OTHERS])
+            raise NoRunError(f"{text} 只有试算，不能代表这个月：{shown}；要看试算请写批次编号")
+        if speaking is None:
             raise NoRunError(f"{text} 没有已完成的批次；请先运行 qingdan batch run … --month {text}")
-    elif text.isascii() and text.isdigit():
+        return speaking
+    if text.isascii() and text.isdigit():
         number = int(text[:12])
         row = (
             connection.execute(asked.where(RUN.c.id == number)).one_or_none()
@@ -142,6 +165,28 @@ def run_named(connection: Connection, name: str) -> StoredRun:
     if run.state != "done":
         raise ReportError(f"批次 {run.id} 还没有完成，不能据此出月报；完成或继续后重试")
     return run
+
+
+def finished_runs(connection: Connection, month: str = "", most: int | None = None) -> list[StoredRun]:
+    """The finished runs, of one month or of all, trials too, the last first."""
+    asked = select(*_RUN_COLUMNS).where(RUN.c.state == "done").order_by(RUN.c.id.desc()).limit(most)
+    if month:
+        asked = asked.where(RUN.c.month == month)
+    return [StoredRun(**row._mapping) for row in connection.execute(asked)]
+
+
+def chosen_text(database: Database, run: int) -> str:
+    """Which run of its month was taken, and which finished ones there are besides (Chinese). Raises ReportError."""
+    with database.read() as connection:
+        taken = run_named(connection, str(run))
+        others = [one.text for one in finished_runs(connection, taken.month) if one.id != run]
+    if not others:
+        return f"{taken.month} 取{taken.text}，是这个月唯一完成的批次"
+    more = f" 等 {len(others)} 个" if len(others) > MOST_OTHERS else ""
+    return f"{taken.month} 取{taken.text}；这个月另有完成的{'、'.join(others[:MOST_OTHERS])}{more}"
+
+
+_RUN_COLUMNS = [RUN.c[name] for name in StoredRun.__struct_fields__]
 
 
 def report_of(
@@ -159,7 +204,7 @@ def report_of(
     """
     with database.read() as connection:
         run = run_named(connection, name)
-        region = msgspec.json.decode(run.options, type=_Options).region
+        region = run.read_options.region
         packs = tuple(
             UsedPack(*row)
             for row in connection.execute(
@@ -183,6 +228,7 @@ def report_of(
                 input_digest=run.input_digest,
                 finished=run.finished_at.isoformat(timespec="seconds") if run.finished_at else "",
                 rejected=run.rejected,
+                trial=run.trial,
             ),
             packs=packs,
             files=tuple(dict.fromkeys(files)),

@@ -192,6 +192,7 @@ class Summary:
         self.doctors: dict[str, _Tally] = {}
         self.institutions: set[str] = set()
         self.first = self.last = ""
+        self.discharge_months: Counter[str] = Counter()
         self._groups: dict[str, _Group] = {}
         self._families: dict[str, _Found] = {}
         self._rules: dict[str, _Rule] = {}
@@ -217,6 +218,7 @@ class Summary:
             day = record.discharged.date().isoformat()
             self.first = min(self.first or day, day)
             self.last = max(self.last, day)
+            self.discharge_months[day[:7]] += 1
         if entry.reason == "grouped":
             self._count_group(entry)
         if record.multiple is not None and record.cost:

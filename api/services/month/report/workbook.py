@@ -140,6 +140,7 @@ def _overview(content: ReportContent, seal: Seal | None) -> list[Sequence[Cell]]
         ("医疗机构", "、".join(content.institutions)),
         ("统筹地区", content.region),
         ("出院日期", content.period),
+        ("不是本月出院的清单", content.elsewhere),
         ("批次", content.origin.run),
         ("没有读出清单的行", content.origin.rejected),
     ]
@@ -151,11 +152,15 @@ def _overview(content: ReportContent, seal: Seal | None) -> list[Sequence[Cell]]
             ("SHA-256", seal.digest),
         ]
         if seal.supersedes:
-            rows += [("取代", seal.supersedes), ("取代理由", seal.why)]
+            rows.append(("取代", seal.supersedes))
+        if seal.why:
+            rows.append(("理由", seal.why))
         if seal.superseded_by:
             rows.append(("已被取代", seal.superseded_by))
     else:
         rows.append(("封存", "未封存"))
+    if content.origin.trial:
+        rows.append(("试算", f"{content.origin.trial}；不代表这个月，不能封存"))
     rows += zip(_TOTALS, _totals(content.totals), strict=True)
     rows += [
         ("费用指数的标准", f"{content.cost_standard.name}：{content.cost_standard.text}"),
