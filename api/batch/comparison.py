@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, select
 
-from api.batch.runs import FINDING, PACK_USE, RESULT, run_of
+from api.batch.runs import FINDING, PACK_USE, RESULT, RunView, run_of
 from api.services.month.workbook import Cell, Sheet, write_book
 from api.store.database import Database
 
@@ -39,24 +39,42 @@ class RuleMove(msgspec.Struct, frozen=True):
 
 
 class DepartmentMove(msgspec.Struct, frozen=True):
-    """What changed for the lists of one department (code); expected payment in yuan."""
+    """What changed for the lists of one department (code).
+
+    ``expected_change_yuan``: over the ``priced`` lists that have a payment on both sides; None without any.
+    """
 
     department: str
     appeared: int
     vanished: int
     lists: int
     regrouped: int
-    expected_change_yuan: float
+    priced: int
+    expected_change_yuan: float | None
 
 
 class GroupMove(msgspec.Struct, frozen=True):
-    """Lists that moved from one DRG to another; ``""`` where there was no scheme. Payment in yuan."""
+    """Lists that moved from one DRG to another; ``""`` where there was no scheme.
+
+    Changes are over the lists that have a value on both sides, ``weighed`` and ``priced`` many; None without.
+    """
 
     before: str
     after: str
     lists: int
-    weight_change: float
-    expected_change_yuan: float
+    weighed: int
+    weight_change: float | None
+    priced: int
+    expected_change_yuan: float | None
+
+    @property
+    def text(self) -> str:
+        """What the move changed, in words (Chinese); — where it is not known."""
+        weight = "—" if self.weight_change is None else f"{self.weight_change:+.4f}"
+        money = "—" if self.expected_change_yuan is None else f"{self.expected_change_yuan:+.2f} 元"
+        less = min(self.weighed, self.priced)
+        known = f"（两边都有值的 {less} 份）" if 0 < less < self.lists else ""
+        return f"权重 {weight}，预计支付 {money}{known}"
 
 
 class PackChange(msgspec.Struct, frozen=True):
@@ -69,16 +87,25 @@ class PackChange(msgspec.Struct, frozen=True):
 
 
 class RunTotals(msgspec.Struct, frozen=True):
-    """The lists that both runs have, under one of them. ``cmi``: mean weight of the lists with one."""
+    """The lists that both runs have, under one of them.
+
+    A sum is over the lists that have the value on both sides; where none has, over those of this side; None
+    without any here. ``weighed``, ``priced``, ``scored`` and ``dip_priced`` say over how many. ``cmi``: mean
+    weight of the ``weighed`` lists. ``grouped``: lists with a weight on this side.
+    """
 
     findings: int
     verdicts: dict[str, int]
     grouped: int
-    weight: float
+    weighed: int
+    weight: float | None
     cmi: float | None
-    expected_yuan: float
-    dip_score: float
-    dip_amount_yuan: float
+    priced: int
+    expected_yuan: float | None
+    scored: int
+    dip_score: float | None
+    dip_priced: int
+    dip_amount_yuan: float | None
 
 
 class ChangedList(msgspec.Struct, frozen=True):
@@ -108,11 +135,18 @@ class ChangedList(msgspec.Struct, frozen=True):
 
 
 class RunComparison(msgspec.Struct, frozen=True):
-    """Every difference from one run to another. ``only_before``, ``only_after``: lists one of them lacks."""
+    """Every difference from one run to another. ``only_before``, ``only_after``: lists one of them lacks.
+
+    ``trial_before``, ``trial_after``: what a run that is a trial tries out. ``notes`` (Chinese) say which
+    values cannot be compared, and why.
+    """
 
     before: int
     after: int
+    trial_before: str
+    trial_after: str
     month: str
+    notes: tuple[str, ...]
     lists: int
     only_before: int
     only_after: int
@@ -128,38 +162,75 @@ class RunComparison(msgspec.Struct, frozen=True):
     changed_lists: tuple[ChangedList, ...]
 
 
+VALUES: Mapping[str, str] = {
+    "weight": "权重",
+    "expected": "DRG 预计支付",
+    "dip_score": "DIP 分值",
+    "dip_amount": "DIP 预计支付",
+}
+"""Values of a list that a run may not have: what is unknown is never counted as nothing."""
+
+
+@dataclass
+class _Known:
+    """Sum and number of the known values of some lists."""
+
+    total: float = 0
+    lists: int = 0
+
+    def add(self, value: float | None) -> None:
+        if value is not None:
+            self.total += value
+            self.lists += 1
+
+    def change(self, was: float | None, now: float | None) -> None:
+        if was is not None and now is not None:
+            self.add(now - was)
+
+    @property
+    def yuan(self) -> float | None:
+        """Of a sum in fen."""
+        return round(self.total) / 100 if self.lists else None
+
+    @property
+    def rounded(self) -> float | None:
+        return round(self.total, 4) if self.lists else None
+
+
 @dataclass
 class _Sum:
     findings: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     grouped: int = 0
-    weight: float = 0.0
-    weighed: int = 0
-    expected: int = 0
-    dip_score: float = 0.0
-    dip_amount: int = 0
+    own: dict[str, _Known] = field(default_factory=lambda: {name: _Known() for name in VALUES})
+    shared: dict[str, _Known] = field(default_factory=lambda: {name: _Known() for name in VALUES})
 
-    def add(self, row: Mapping[str, Any], findings: int) -> None:
+    def add(self, row: Mapping[str, Any], other: Mapping[str, Any], findings: int) -> None:
         self.findings += findings
         self.verdicts[row["verdict"]] += 1
         self.grouped += bool(row["drg"]) and row["weight"] is not None
-        if row["weight"] is not None:
-            self.weight += row["weight"]
-            self.weighed += 1
-        self.expected += row["expected"] or 0
-        self.dip_score += row["dip_score"] or 0.0
-        self.dip_amount += row["dip_amount"] or 0
+        for name in VALUES:
+            self.own[name].add(row[name])
+            if other[name] is not None:
+                self.shared[name].add(row[name])
 
     def totals(self) -> RunTotals:
+        weight, expected, score, amount = (
+            self.shared[name] if self.shared[name].lists else self.own[name] for name in VALUES
+        )
         return RunTotals(
             self.findings,
             dict(sorted(self.verdicts.items())),
             self.grouped,
-            round(self.weight, 4),
-            round(self.weight / self.weighed, 4) if self.weighed else None,
-            self.expected / 100,
-            round(self.dip_score, 4),
-            self.dip_amount / 100,
+            weight.lists,
+            weight.rounded,
+            round(weight.total / weight.lists, 4) if weight.lists else None,
+            expected.lists,
+            expected.yuan,
+            score.lists,
+            score.rounded,
+            amount.lists,
+            amount.yuan,
         )
 
 
@@ -178,14 +249,14 @@ class _Department:
     vanished: int = 0
     lists: int = 0
     regrouped: int = 0
-    expected: int = 0
+    expected: _Known = field(default_factory=_Known)
 
 
 @dataclass
 class _Group:
     lists: int = 0
-    weight: float = 0.0
-    expected: int = 0
+    weight: _Known = field(default_factory=_Known)
+    expected: _Known = field(default_factory=_Known)
 
 
 class _Comparison:
@@ -202,8 +273,8 @@ class _Comparison:
         self, was: Mapping[str, Any], now: Mapping[str, Any], old: Sequence[Any], new: Sequence[Any]
     ) -> None:
         self.lists += 1
-        self.before.add(was, len(old))
-        self.after.add(now, len(new))
+        self.before.add(was, now, len(old))
+        self.after.add(now, was, len(new))
         corrected = was["version"] != now["version"]
         self.corrected += corrected
         past, present = _by_place(old), _by_place(new)
@@ -222,18 +293,17 @@ class _Comparison:
                 setattr(rule, what, getattr(rule, what) + 1)
         for code in {one.rule for one in (*appeared, *vanished, *reweighed)}:
             self.rules[code].lists += 1
-        money = (now["expected"] or 0) - (was["expected"] or 0)
         department = self.departments[now["department"]]
         department.appeared += len(appeared)
         department.vanished += len(vanished)
         department.lists += 1
         department.regrouped += was["drg"] != now["drg"]
-        department.expected += money
+        department.expected.change(was["expected"], now["expected"])
         if was["drg"] != now["drg"]:
             group = self.groups[was["drg"], now["drg"]]
             group.lists += 1
-            group.weight += (now["weight"] or 0.0) - (was["weight"] or 0.0)
-            group.expected += money
+            group.weight.change(was["weight"], now["weight"])
+            group.expected.change(was["expected"], now["expected"])
         if was["verdict"] != now["verdict"]:
             self.verdicts[f"{was['verdict']} → {now['verdict']}"] += 1
         if len(self.changed_lists) < MAX_CHANGED:
@@ -299,8 +369,7 @@ def compare_runs(database: Database, before: int, after: int) -> RunComparison:
     """
     found = _Comparison()
     with database.read() as connection:
-        month = run_of(connection, after).month
-        run_of(connection, before)
+        second, first = run_of(connection, after), run_of(connection, before)
         waiting: dict[str, deque[int]] = defaultdict(deque)
         for number, key in _keys(connection, before):
             waiting[key].append(number)
@@ -319,6 +388,7 @@ def compare_runs(database: Database, before: int, after: int) -> RunComparison:
             for was, now in chunk:
                 found.add(old[was][0], new[now][0], old[was][1], new[now][1])
         packs = _packs(connection, before, after)
+        notes = _notes(connection, found, first, second)
     rules = [
         RuleMove(code, one.title, one.appeared, one.vanished, one.reweighed, one.lists)
         for code, one in found.rules.items()
@@ -326,7 +396,10 @@ def compare_runs(database: Database, before: int, after: int) -> RunComparison:
     return RunComparison(
         before=before,
         after=after,
-        month=month,
+        trial_before=first.trial,
+        trial_after=second.trial,
+        month=second.month,
+        notes=notes,
         lists=found.lists,
         only_before=sum(map(len, waiting.values())),
         only_after=only_after,
@@ -337,16 +410,66 @@ def compare_runs(database: Database, before: int, after: int) -> RunComparison:
         totals_after=found.after.totals(),
         rules=tuple(sorted(rules, key=lambda one: (-one.lists, one.rule))),
         departments=tuple(
-            DepartmentMove(code, one.appeared, one.vanished, one.lists, one.regrouped, one.expected / 100)
+            DepartmentMove(
+                code,
+                one.appeared,
+                one.vanished,
+                one.lists,
+                one.regrouped,
+                one.expected.lists,
+                one.expected.yuan,
+            )
             for code, one in sorted(found.departments.items(), key=lambda pair: (-pair[1].lists, pair[0]))
         ),
         verdicts=dict(found.verdicts.most_common()),
         groups=tuple(
-            GroupMove(was, now, one.lists, round(one.weight, 4), one.expected / 100)
+            GroupMove(
+                was,
+                now,
+                one.lists,
+                one.weight.lists,
+                one.weight.rounded,
+                one.expected.lists,
+                one.expected.yuan,
+            )
             for (was, now), one in sorted(found.groups.items(), key=lambda pair: (-pair[1].lists, pair[0]))
         ),
         changed_lists=tuple(found.changed_lists),
     )
+
+
+def _notes(connection: Connection, found: _Comparison, first: RunView, second: RunView) -> tuple[str, ...]:
+    """Which values cannot be compared, and why (Chinese)."""
+    notes: dict[str, list[str]] = defaultdict(list)
+    for value, name in VALUES.items():
+        sides = [side.own[value].lists for side in (found.before, found.after)]
+        shared = found.before.shared[value].lists
+        if shared and max(sides) > shared:
+            notes[f"只比较两边都有的 {shared} 份（原来 {sides[0]} 份、现在 {sides[1]} 份有值）"].append(name)
+        if shared:
+            continue
+        for word, run, lists in (("原来", first, sides[0]), ("现在", second, sides[1])):
+            if not lists and found.lists:
+                notes[f"不能比较：{word}（批次 {run.id}）{_lacking(connection, run.id, value)}"].append(name)
+    return tuple(f"{'、'.join(names)}{reason}" for reason, names in notes.items())
+
+
+def _lacking(connection: Connection, run_id: int, value: str) -> str:
+    """Why no list of a run has a value (Chinese)."""
+    dip = value.startswith("dip")
+    kinds = ("dip-catalogue", "DIP 病种目录") if dip else ("drg-scheme", "分组方案")
+    grounds = [
+        row.pack_id
+        for row in connection.execute(
+            select(PACK_USE.c.pack_id)
+            .where(PACK_USE.c.run_id == run_id, PACK_USE.c.kind == kinds[0])
+            .distinct()
+        )
+    ]
+    if not grounds:
+        return f"没有适用的{kinds[1]}"
+    payment = "DIP 支付数据包" if dip else "权重/支付数据包"
+    return f"没有适用于{'目录' if dip else '方案'} {'、'.join(sorted(grounds))} 的{payment}"
 
 
 def _keys(connection: Connection, run_id: int) -> Iterator[tuple[int, str]]:
@@ -408,11 +531,11 @@ _HEADINGS: Mapping[str, Sequence[tuple[str, str]]] = {
     ),
     "科室": (
         ("department", "科室代码"), ("appeared", "新出现"), ("vanished", "消失"), ("lists", "有变化的清单"),
-        ("regrouped", "换组"), ("expected_change_yuan", "预计支付变化（元）"),
+        ("regrouped", "换组"), ("priced", "两边都有预计支付"), ("expected_change_yuan", "预计支付变化（元）"),
     ),
     "换组": (
-        ("before", "原 DRG"), ("after", "现 DRG"), ("lists", "清单数"), ("weight_change", "权重变化"),
-        ("expected_change_yuan", "预计支付变化（元）"),
+        ("before", "原 DRG"), ("after", "现 DRG"), ("lists", "清单数"), ("weighed", "两边都有权重"),
+        ("weight_change", "权重变化"), ("priced", "两边都有预计支付"), ("expected_change_yuan", "预计支付变化（元）"),
     ),
     "清单": (
         ("list_key", "清单"), ("list_id", "就诊ID"), ("department", "科室代码"), ("corrected", "已更正"),
@@ -433,9 +556,9 @@ MAX_CELL = 32_000
 
 
 def summary_rows(found: RunComparison) -> list[tuple[str, Cell, Cell]]:
-    """Name, before, after of what the comparison comes to."""
+    """Name, before, after of what the comparison comes to; None where it is not known."""
     rows: list[tuple[str, Cell, Cell]] = [
-        ("批次", found.before, found.after),
+        ("批次", _run(found.before, found.trial_before), _run(found.after, found.trial_after)),
         ("两批都有的清单", found.lists, found.lists),
         ("只在这一批的清单", found.only_before, found.only_after),
     ]
@@ -446,6 +569,10 @@ def summary_rows(found: RunComparison) -> list[tuple[str, Cell, Cell]]:
     return rows
 
 
+def _run(number: int, trial: str) -> Cell:
+    return f"{number}（{trial}）" if trial else number
+
+
 def write_workbook(found: RunComparison, path: Path) -> None:
     """The comparison as an xlsx with filters; a text is never a formula."""
     write_book(path, _sheets(found), filters=True)
@@ -454,11 +581,38 @@ def write_workbook(found: RunComparison, path: Path) -> None:
 def _sheets(found: RunComparison) -> Iterator[Sheet]:
     counts = [("有变化的清单", None, found.changed), ("其中已更正的清单", None, found.corrected)]
     moves = [(f"结论 {name}", None, count) for name, count in found.verdicts.items()]
-    yield "汇总", ("项目", "原来", "现在"), [*summary_rows(found), *counts, *moves]
+    yield (
+        "汇总",
+        ("项目", "原来", "现在"),
+        [
+            *((label, _unknown(was), _unknown(now)) for label, was, now in summary_rows(found)),
+            *counts,
+            *moves,
+            *(("说明", note, None) for note in found.notes),
+        ],
+    )
     several = (found.rules, found.departments, found.groups, found.changed_lists, found.packs)
     for (title, columns), rows in zip(_HEADINGS.items(), several, strict=True):
         headings = tuple(heading for _, heading in columns)
-        yield title, headings, [tuple(_cell(getattr(row, name)) for name, _ in columns) for row in rows]
+        yield (
+            title,
+            headings,
+            [
+                tuple(
+                    _unknown(getattr(row, name)) if name.endswith(CHANGES) else _cell(getattr(row, name))
+                    for name, _ in columns
+                )
+                for row in rows
+            ],
+        )
+
+
+CHANGES = ("_change", "_change_yuan")
+UNKNOWN = "—"
+
+
+def _unknown(value: Cell) -> Cell:
+    return UNKNOWN if value is None else value
 
 
 def _cell(value: object) -> Cell:

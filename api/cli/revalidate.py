@@ -25,6 +25,7 @@ from api.cli.batch import (
     who,
 )
 from api.cli.terminal import WIDE, HomeOption, fail, plain, replacing
+from models.report import SEVERITY_LABELS
 from models.wire import DecodeError
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ ListArgument = Annotated[
 
 
 def revalidate(  # noqa: PLR0917 -- the command line gives them by name
-    name: Annotated[str, typer.Argument(metavar="RUN|MONTH", help="批次编号，或月份（取最后完成的批次）。")],
+    name: Annotated[
+        str, typer.Argument(metavar="RUN|MONTH", help="批次编号，或月份（取最后完成的批次，不含试算）。")
+    ],
     scheme: Annotated[
         str | None, typer.Option("--scheme", help="改用这个 DRG 分组方案；写空值则按地区和日期选取。")
     ] = None,
@@ -84,7 +87,9 @@ def revalidate(  # noqa: PLR0917 -- the command line gives them by name
         else:
             run_id = resume
             base = read_run(database, read_run(database, run_id).base_run or 0)
-        typer.echo(f"批次 {run_id}：重新质控批次 {base.id}（{base.month}）", err=True)
+        trial = read_run(database, run_id).trial
+        said = f"；{trial}，不代表这个月，不能封存" if trial else ""
+        typer.echo(f"批次 {run_id}：重新质控批次 {base.id}（{base.month}）{said}", err=True)
         count = default_workers() if workers is None else workers
         try:
             with open_executor(count, cluster) as (executor, many), _counting() as report:
@@ -154,8 +159,10 @@ def _print(found: RunComparison) -> None:
         console.width = WIDE
     table = Table("项目", "原来", "现在", box=None)
     for label, was, now in summary_rows(found):
-        table.add_row(*(Text(plain("" if one is None else str(one))) for one in (label, was, now)))
+        table.add_row(*(Text(plain("—" if one is None else str(one))) for one in (label, was, now)))
     console.print(table)
+    for note in found.notes:
+        console.print(Text(plain(note)))
     console.print(f"有变化的清单 {found.changed} 份，其中更正过 {found.corrected} 份")
     for move, count in found.verdicts.items():
         console.print(f"{move}  {count} 份")
@@ -166,10 +173,8 @@ def _print(found: RunComparison) -> None:
         )
         console.print(Text(plain(text)))
     for group in found.groups[:MOST_ROWS]:
-        money = f"权重 {group.weight_change:+.4f}，预计支付 {group.expected_change_yuan:+.2f} 元"
-        console.print(
-            Text(plain(f"{group.before or '无'} → {group.after or '无'}  {group.lists} 份，{money}"))
-        )
+        moved = f"{group.before or '无'} → {group.after or '无'}"
+        console.print(Text(plain(f"{moved}  {group.lists} 份，{group.text}")))
     hidden = max(0, len(found.rules) - MOST_ROWS) + max(0, len(found.groups) - MOST_ROWS)
     if hidden:
         console.print(
@@ -181,19 +186,28 @@ def open_command(
     run_id: RunArgument,
     name: ListArgument,
     out: Annotated[Path, typer.Option("--out", dir_okay=False, help="清单写入这个 .json 文件。")],
+    by: ByOption = None,
     home: HomeOption = None,
 ) -> None:
     """打开批次中的一份清单以便更正：取最新一版，患者身份打码，打码的字段不要改。"""
     from api.batch.correction import open_list  # noqa: PLC0415
+    from api.store import audit  # noqa: PLC0415
 
     with open_database(home) as (_, database):
         opened = open_list(database, run_id, name)
-    with replacing(out) as part:
-        part.write_bytes(opened.payload)
+        with replacing(out) as part:
+            part.write_bytes(opened.payload)
+            what = f"{opened.list_key} v{opened.version}"
+            with database.begin() as connection:
+                audit.record(
+                    connection, who(by), "open-list", what, f"run {run_id}", datetime.now().astimezone()
+                )
     for one in opened.findings:
-        typer.echo(plain(f"{one.rule} {one.severity} {one.field} {one.message}"))
+        typer.echo(plain(f"{one.rule} {SEVERITY_LABELS[one.severity]} {one.field} {one.message}"))
     later = "" if opened.version == opened.judged else f"（批次质控的是第 {opened.judged} 版）"
-    typer.echo(f"已写入 {out}：清单 {opened.list_key} 第 {opened.version} 版{later}", err=True)
+    typer.echo(
+        f"已写入 {out}：清单 {opened.list_id or opened.list_key} 第 {opened.version} 版{later}", err=True
+    )
 
 
 def save_command(  # noqa: PLR0917 -- the command line gives them by name
@@ -231,7 +245,7 @@ def save_command(  # noqa: PLR0917 -- the command line gives them by name
         except (DecodeError, ValueError) as error:
             fail(f"{source}：{error}")
     for one in saved.report.findings:
-        typer.echo(plain(f"{one.rule} {one.severity} {one.field} {one.message}"))
+        typer.echo(plain(f"{one.rule} {SEVERITY_LABELS[one.severity]} {one.field} {one.message}"))
     kept = f"存为第 {saved.version} 版" if saved.new else f"没有变化，仍是第 {saved.version} 版"
     typer.echo(f"清单 {saved.list_key} {kept}：{saved.report.verdict}，{saved.report.score} 分", err=True)
     raise typer.Exit(1 if saved.report.verdict == "需修改" else 0)

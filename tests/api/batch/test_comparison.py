@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from python_calamine import CalamineWorkbook
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from api.batch.comparison import RunComparison, compare_runs, write_workbook
 from api.batch.correction import correct, open_list
@@ -46,11 +46,15 @@ def again(site: Site, base: RunView, **given: Any) -> RunView:
     return run_revalidation(site.database, site.settings, run_id, InProcess())
 
 
+def less(change: float | None) -> float | None:
+    return None if change is None else -change
+
+
 def mirrored(found: RunComparison) -> tuple[Any, ...]:
     return (
         {(one.rule, one.vanished, one.appeared, one.lists) for one in found.rules},
         {
-            (one.after, one.before, one.lists, -one.weight_change, -one.expected_change_yuan)
+            (one.after, one.before, one.lists, less(one.weight_change), less(one.expected_change_yuan))
             for one in found.groups
         },
         found.totals_after,
@@ -91,6 +95,52 @@ def test_groups_that_moved_are_counted_in_both_directions(site: Site, base: RunV
     assert book.sheet_names == ["汇总", "规则", "科室", "换组", "清单", "数据包"]
     assert len(book.get_sheet_by_name("换组").to_python()) == 1 + len(found.groups)
     assert any("drg-scheme" in row for row in book.get_sheet_by_name("数据包").to_python())
+
+
+def test_what_one_side_does_not_know_is_not_taken_for_nothing(
+    site: Site, base: RunView, tmp_path: Path
+) -> None:
+    run = again(site, base, scheme="chs-drg-1.1")
+    found = compare_runs(site.database, base.id, run.id)
+    was, now = found.totals_before, found.totals_after
+    assert was.expected_yuan is not None
+    assert was.expected_yuan > 0
+    assert (now.weight, now.cmi, now.expected_yuan, now.priced) == (None, None, None, 0)
+    assert {one.weight_change for one in found.groups} == {None}
+    assert {one.expected_change_yuan for one in (*found.groups, *found.departments)} == {None}
+    assert found.groups[0].text == "权重 —，预计支付 —"
+    assert found.trial_after == "试算：方案 chs-drg-1.1"
+    reason = f"现在（批次 {run.id}）没有适用于方案 chs-drg-1.1 的权重/支付数据包"
+    assert f"权重、DRG 预计支付不能比较：{reason}" in found.notes
+    path = tmp_path / "changes.xlsx"
+    write_workbook(found, path)
+    rows = CalamineWorkbook.from_path(path).get_sheet_by_name("汇总").to_python()
+    (money,) = [row for row in rows if row[0] == "DRG 预计支付（元）"]
+    assert money[1:] == [was.expected_yuan, "—"]
+    assert any(reason in str(row[1]) for row in rows if row[0] == "说明")
+
+
+def test_only_lists_with_a_value_on_both_sides_are_compared(site: Site, base: RunView) -> None:
+    run = again(site, base)
+    with site.database.begin() as connection:
+        own = RESULT.c.run_id == run.id
+        row = connection.execute(
+            select(RESULT.c.number, RESULT.c.weight, RESULT.c.expected)
+            .where(own, RESULT.c.expected.is_not(None), RESULT.c.weight.is_not(None))
+            .limit(1)
+        ).one()
+        connection.execute(
+            update(RESULT)
+            .where(own, RESULT.c.number == row.number)
+            .values(weight=None, expected=None, drg="XX99")
+        )
+    found = compare_runs(site.database, base.id, run.id)
+    assert found.totals_before.expected_yuan == found.totals_after.expected_yuan
+    assert found.totals_before.weight == found.totals_after.weight
+    assert found.totals_before.priced == found.totals_after.priced > 0
+    assert any("只比较两边都有的" in note for note in found.notes)
+    (moved,) = found.groups
+    assert (moved.lists, moved.weighed, moved.weight_change, moved.expected_change_yuan) == (1, 0, None, None)
 
 
 def test_the_same_run_twice_has_no_change(site: Site, base: RunView) -> None:
