@@ -9,12 +9,15 @@ from concurrent.futures import CancelledError, Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from time import monotonic
 
 import msgspec
 from sqlalchemy import select
 
 from api.batch.across import store_across
+from api.batch.export import rejected_rows
 from api.batch.runs import RUN_PART, BatchError, Claim, RunView, now, read_run
 from api.batch.storing import store_part
 from api.batch.work import (
@@ -37,6 +40,8 @@ MAX_PART_BYTES = 8 << 20
 """A part of long lists ends here, so that the parts under way stay small."""
 BEAT_SECONDS = 10.0
 """How long a run is silent at most."""
+FIRST_REJECTS = 3
+LONGEST_SAID = 200
 CANCELLED = "已按要求取消；已存的部分都在，可以继续"
 
 
@@ -249,6 +254,8 @@ class Driver:
 
     def _finish(self) -> None:
         """Compare across the lists, and close the run, in one transaction."""
+        if not self.lists:
+            raise BatchError(f"没有读到任何清单：{self._first_rejects()}")
         found = store_across(self.database, self.run, self.job, self.executor, self._wait)
         if found is None:
             self.claim.end("cancelled", CANCELLED)
@@ -262,6 +269,20 @@ class Driver:
                 found(connection)
         if self.stopped:
             self.claim.end("cancelled", CANCELLED)
+
+    def _first_rejects(self) -> str:
+        """Why there is nothing: the reasons of the first rows, and what to do."""
+        if not self.rejected:
+            return "输入里没有内容；请核对文件"
+        with self.database.read() as connection:
+            found = list(islice(rejected_rows(connection, self.run.id), FIRST_REJECTS))
+        # A line of junk may be of any length.
+        said = "；".join(
+            f"{Path(one.source).name} 第 {one.line} 行 {one.column[:20]} {one.reason}"[:LONGEST_SAID]
+            for one in found
+        )
+        more = f"等 {self.rejected} 行" if self.rejected > len(found) else ""
+        return f"{said}{more}；请核对文件和它的格式"
 
     def abandon(self) -> None:
         """Take back what no worker has begun."""

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -59,11 +59,25 @@ def _processes(workers: int) -> Iterator[Executor]:
     """
     context = get_context("forkserver")
     context.set_forkserver_preload(["api.batch.work"])
+    _start_server()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_be_a_worker)
     try:
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_server() -> None:
+    """Start what forks the workers, deaf to Ctrl+C: a terminal sends it to every process, and one that is
+    still loading the program would die of it. What is blocked here is blocked in what is started from here.
+    """
+    # It unblocks what its starter has blocked, so it is started first.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _be_a_worker() -> None:

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import msgspec
 from sqlalchemy import Connection, Row, select
 
-from api.batch.runs import FINDING, REJECT, RESULT, run_of
+from api.batch.runs import FINDING, REJECT, RESULT, STATE_NAMES, BatchError, read_run, run_of
 from api.intake.rejects import Reject
 from api.store.database import Database
 
@@ -155,6 +155,16 @@ def _schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
         list[FoundLine]: pl.List(pl.Struct(_schema(FoundLine))) if kind is ResultLine else None,
     }
     return {field.name: plain[field.type] for field in msgspec.structs.fields(kind)}
+
+
+def finished(database: Database, run_id: int) -> None:
+    """Raises BatchError for a run whose results are not whole, or that has none; NoRunError for none."""
+    run = read_run(database, run_id)
+    if run.state != "done":
+        reason = f"：{run.message}" if run.message else ""
+        raise BatchError(f"批次 {run_id} {STATE_NAMES[run.state]}，没有完整的结果，不能导出{reason}")
+    if not run.lists:
+        raise BatchError(f"批次 {run_id} 没有读到任何清单，没有可导出的")
 
 
 def rejected_rows(connection: Connection, run_id: int) -> Iterator[Reject]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import secrets
 import shutil
@@ -31,6 +32,9 @@ UPLOADS = "uploads"
 LOOK_SECONDS = 0.5
 KEPT_DAYS = 14
 """An upload whose run was cancelled or has failed waits so long for someone to go on with it."""
+OWNER_ONLY_FOLDER, OWNER_ONLY_FILE = 0o700, 0o600
+"""What is uploaded has patients' identities, and what is queued names it."""
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 DAY = 86400
 LONGEST_NAME = 100
 _UNFIT = re.compile(r"[^\w.()（）\[\]【】 -]+")
@@ -44,8 +48,11 @@ class Upload:
         self.folder = settings.home / UPLOADS / secrets.token_hex(16)
         self.path = self.folder / fit_name(name)
         try:
-            self.folder.mkdir(parents=True, mode=0o700)
-            self.stream: BinaryIO = self.path.open("xb")
+            uploads = self.folder.parent
+            uploads.mkdir(parents=True, exist_ok=True)
+            uploads.chmod(OWNER_ONLY_FOLDER)
+            self.folder.mkdir(mode=OWNER_ONLY_FOLDER)
+            self.stream: BinaryIO = os.fdopen(os.open(self.path, NEW, OWNER_ONLY_FILE), "wb")
         except OSError as error:
             raise BatchError(f"上传的文件不能保存（{reason_of(error)}）") from error
 
@@ -91,9 +98,13 @@ class Queue:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         settings.home.mkdir(parents=True, exist_ok=True)
-        self._huey = SqliteHuey(
-            "qingdan", filename=str(settings.home / QUEUE_FILE), results=False, fsync=True
-        )
+        path = settings.home / QUEUE_FILE
+        try:
+            path.touch(mode=OWNER_ONLY_FILE)
+            path.chmod(OWNER_ONLY_FILE)
+        except OSError as error:
+            raise BatchError(f"{path}：不能写入（{reason_of(error)}）") from error
+        self._huey = SqliteHuey("qingdan", filename=str(path), results=False, fsync=True)
         self._task = self._huey.task(name="run")(self._nothing)
         self.work: Callable[[int], object] = self._nothing
 

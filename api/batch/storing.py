@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 from api.batch.runs import PACK_USE, RunView, now
 from api.batch.work import CheckedList, PartOutcome
 from api.store.bulk import insert_rows
-from api.store.lists import store_versions
+from api.store.lists import import_origin, store_versions
 from api.store.tables import FindingRow, PackUse, Reject, Result, RunPart
 from models.pack import PackRef
 from models.report import Finding
@@ -23,7 +23,7 @@ ACROSS_POSITION = 1000
 def store_part(connection: Connection, run: RunView, outcome: PartOutcome) -> None:
     """Store a whole part; it is there or not, as the transaction is."""
     at = now()
-    origin, by = f"run {run.id}", run.created_by
+    origin, by = import_origin(run.id), run.created_by
     versions = store_versions(
         connection,
         [

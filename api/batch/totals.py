@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy import distinct, func, select
 
+from api.batch.notices import Notices, notices_of
 from api.batch.runs import FINDING, PACK_USE, RESULT, run_of
 from api.services.month.grouping_rate import Grouping
 from api.store.database import Database
+from models.report import Severity
 
 
 class RuleTotal(msgspec.Struct, frozen=True):
@@ -15,7 +17,7 @@ class RuleTotal(msgspec.Struct, frozen=True):
 
     rule: str
     title: str
-    severity: str
+    severity: Severity
     findings: int
     lists: int
 
@@ -34,6 +36,7 @@ class Totals(msgspec.Struct, frozen=True):
 
     verdicts: dict[str, int]
     grouping: Grouping
+    notices: Notices
     cost_yuan: float
     expected_yuan: float
     rules: tuple[RuleTotal, ...]
@@ -46,7 +49,7 @@ def totals_of(database: Database, run_id: int) -> Totals:
     found = func.count()
     lists = func.count(distinct(FINDING.c.number))
     with database.read() as connection:
-        run_of(connection, run_id)
+        run = run_of(connection, run_id)
         verdicts = connection.execute(
             select(RESULT.c.verdict, func.count())
             .where(own)
@@ -74,6 +77,7 @@ def totals_of(database: Database, run_id: int) -> Totals:
         return Totals(
             {row[0]: row[1] for row in verdicts},
             grouping,
+            notices_of(connection, run),
             int(cost or 0) / 100,
             int(expected or 0) / 100,
             tuple(RuleTotal(*row) for row in rules),

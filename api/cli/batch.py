@@ -21,6 +21,7 @@ from api.cli.intake import MappingOption, mapping_option
 from api.cli.terminal import WIDE, HomeOption, RegionOption, SchemeOption, error_line, fail, plain, replacing
 from api.reading import NDJSON_SUFFIXES, FileRefusedError
 from api.settings import Settings, load_settings
+from models.report import SEVERITY_LABELS
 
 if TYPE_CHECKING:
     from api.batch.driver import Progress as Done
@@ -106,7 +107,7 @@ def run_command(  # noqa: PLR0917 -- the command line gives them by name
 
     with open_database(home) as (_, database):
         settings = load_settings(home=home, region=region, scheme=scheme)
-        with _said():
+        with _said(), _not_begun():
             run_id = begin(
                 database,
                 settings,
@@ -148,6 +149,7 @@ def _work(  # noqa: PLR0917 -- what both commands have read
     source: Path | None,
 ) -> None:
     from api.batch.executors import default_workers  # noqa: PLC0415
+    from api.batch.notices import notices_of  # noqa: PLC0415
     from api.batch.start import go_on  # noqa: PLC0415
 
     count = default_workers() if workers is None else workers
@@ -159,6 +161,10 @@ def _work(  # noqa: PLR0917 -- what both commands have read
     if run.state != "done":
         fail(f"批次 {run_id} {run.message}；qingdan batch resume {run_id}", 130)
     typer.echo(_sentence(run))
+    with database.read() as connection:
+        told = notices_of(connection, run).texts
+    for one in told:
+        typer.echo(one)
     if run.rejected:
         typer.echo(f"未读取的行：qingdan batch rejects {run_id} --out 文件.csv")
         raise typer.Exit(1)
@@ -198,6 +204,15 @@ def _said() -> Iterator[None]:
 
 
 @contextmanager
+def _not_begun() -> Iterator[None]:
+    """Ctrl+C before there is a run is one clear line too."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail("被中断；还没有开始批次", 130)
+
+
+@contextmanager
 def _bar() -> Iterator[Callable[[Done], object]]:
     """Progress on standard error: part of the input, lists, lists a second, time left."""
     columns = (TextColumn("批次"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[said]}"))
@@ -227,7 +242,7 @@ def list_runs(
     home: HomeOption = None,
 ) -> None:
     """列出批次，新的在前。"""
-    from api.batch.runs import KIND_NAMES, STATE_NAMES, runs  # noqa: PLC0415
+    from api.batch.runs import STATE_NAMES, runs  # noqa: PLC0415
 
     with open_database(home) as (_, database):
         found = runs(database, month=month)
@@ -243,7 +258,7 @@ def list_runs(
     for one in found:
         cells = (
             str(one.id),
-            KIND_NAMES[one.kind],
+            one.kind_text,
             one.month,
             STATE_NAMES[one.state],
             str(one.lists),
@@ -262,6 +277,7 @@ def show(run_id: RunArgument, form: FormatOption = "table", home: HomeOption = N
     """一个批次的状态、进度、结论和问题的数目、所用的数据包。"""
     from api.batch.runs import STATE_NAMES, read_run  # noqa: PLC0415
     from api.batch.totals import totals_of  # noqa: PLC0415
+    from api.services.changes import PROGRAM  # noqa: PLC0415
 
     with open_database(home) as (_, database):
         run, totals = read_run(database, run_id), totals_of(database, run_id)
@@ -271,17 +287,20 @@ def show(run_id: RunArgument, form: FormatOption = "table", home: HomeOption = N
     console = Console(highlight=False, soft_wrap=True)
     lines = [
         f"批次 {run.id}：{run.month}，{STATE_NAMES[run.state]}（{run.share:.0%}）{run.message}",
+        run.trial and f"{run.trial}；不代表这个月，不能封存",
         f"输入 {run.source}，{run.created_by}，{_local(run.created_at)}",
         f"清单 {run.lists} 份，未读取 {run.rejected} 行",
         "、".join(f"{name} {count} 份" for name, count in totals.verdicts.items()),
         totals.grouping.text,
+        *totals.notices.texts,
     ]
     lines += [
-        f"{one.rule}  {one.findings} 处，{one.lists} 份  {one.title}" for one in totals.rules[:MOST_RULES]
+        f"{one.rule}  {SEVERITY_LABELS[one.severity]}  {one.findings} 处，{one.lists} 份  {one.title}"
+        for one in totals.rules[:MOST_RULES]
     ]
     if len(totals.rules) > MOST_RULES:
         lines.append(f"另有 {len(totals.rules) - MOST_RULES} 条规则，见 --format json")
-    lines += [f"数据包 {one.id} {one.version}" for one in totals.packs]
+    lines += [f"{'程序' if one.kind == PROGRAM else '数据包'} {one.id} {one.version}" for one in totals.packs]
     for line in lines:
         if line:
             console.print(Text(plain(line)))
@@ -291,7 +310,7 @@ def shown(run: RunView) -> dict[str, object]:
     """A run for programs: without its options, the input by its name only."""
     values = msgspec.to_builtins(run)
     del values["options"]
-    return {**values, "source": Path(run.source).name, "share": round(run.share, 4)}
+    return {**values, "source": Path(run.source).name, "share": round(run.share, 4), "trial": run.trial}
 
 
 def _local(at: datetime) -> str:
@@ -350,18 +369,28 @@ def export(  # noqa: PLR0917 -- the command line gives them by name
     4101、4101A 把最新版本的清单写成可上传的报文（含患者身份，记入审计），每行一份；没有导出的清单逐份说明
     原因，退出码为 1。
     """
-    from api.batch.export import write_ndjson, write_parquet  # noqa: PLC0415
+    from api.batch.export import finished, write_ndjson, write_parquet  # noqa: PLC0415
 
     if form in ("4101", "4101A"):
         _export_payloads(run_id, out, form, with_errors, by, home)
         return
     with open_database(home) as (_, database), replacing(out) as part:
+        finished(database, run_id)
+        _note(database, who(by), "export-results", run_id, f"{form}，{out.name}")
         if form == "parquet":
             count = write_parquet(database, run_id, part)
         else:
             with part.open("wb") as stream:
                 count = write_ndjson(database, run_id, stream)
     typer.echo(f"已写入 {out}：{count} 份")
+
+
+def _note(database: Database, by: str, action: str, run_id: int, detail: str) -> None:
+    """Keep in the audit log that someone took something out."""
+    from api.store import audit  # noqa: PLC0415
+
+    with database.begin() as connection:
+        audit.record(connection, by, action, f"run {run_id}", detail, datetime.now().astimezone())
 
 
 def _export_payloads(  # noqa: PLR0917 -- what the command has read
@@ -372,10 +401,12 @@ def _export_payloads(  # noqa: PLR0917 -- what the command has read
     by: str | None,
     home: Path | None,
 ) -> None:
+    from api.batch.export import finished  # noqa: PLC0415
     from api.batch.payloads import CLEAN, EVERY, export_payloads  # noqa: PLC0415
     from api.store.vault import Vault  # noqa: PLC0415
 
     with open_database(home) as (settings, database), replacing(out) as part:
+        finished(database, run_id)
         part.chmod(0o600)
         with part.open("wb") as stream:
             done = export_payloads(
@@ -389,7 +420,7 @@ def _export_payloads(  # noqa: PLR0917 -- what the command has read
                 verdicts=EVERY if with_errors else CLEAN,
             )
     for one in done.refused:
-        typer.echo(plain(f"第 {one.number} 份 {one.list_key}：{one.reason}"), err=True)
+        typer.echo(plain(f"第 {one.number} 份 {one.list_id or one.list_key}：{one.reason}"), err=True)
     typer.echo(f"已写入 {out}：{done.written} 份报文，未导出 {len(done.refused)} 份")
     if done.refused:
         raise typer.Exit(1)

@@ -114,7 +114,20 @@ def audit_log(
     for one in found:
         at = f"{one.at.astimezone():%Y-%m-%d %H:%M:%S}"
         table.add_row(
-            *map(Text, map(plain, (str(one.number), at, one.who, one.action, one.object, one.detail)))
+            *map(
+                Text,
+                map(
+                    plain,
+                    (
+                        str(one.number),
+                        at,
+                        one.who,
+                        audit.ACTION_LABELS.get(one.action, one.action),
+                        one.object,
+                        one.detail,
+                    ),
+                ),
+            )
         )
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -17,6 +17,23 @@ from api.store.tables import AuditEntry, storable
 _WRITING_AUDIT = 0x51_44_00_03
 """PostgreSQL advisory lock: the log is one chain, so entries are added one after the other."""
 _BATCH = 1000
+ACTION_LABELS = {
+    "accept": "接受问题",
+    "backup": "备份数据库",
+    "batch": "开始批次",
+    "cancel-batch": "取消批次",
+    "correct": "更正清单",
+    "export-payloads": "导出报文（含身份）",
+    "export-results": "导出结果",
+    "open-list": "打开清单（打码）",
+    "read-report": "查看月报",
+    "read-worklist": "查看工作清单",
+    "reveal": "查看患者身份",
+    "revalidate": "重新质控",
+    "seal": "封存月报",
+    "withdraw": "撤销接受",
+}
+"""What people read for an action; one that is not here is shown as it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ from models.wire import Received, decode
 
 KEY_LIMIT = 200
 """Characters of a list's key; PostgreSQL indexes no text of several kilobytes."""
+_IMPORTED, _CORRECTED = "run ", "correction of v"
+"""Beginnings of ``origin``: read from a file by that run, or corrected by a person from that version."""
 _WRITING_LISTS = 0x51_44_00_02
 """PostgreSQL advisory lock: of two runs that bring the same new list only one gives it its number."""
 
@@ -41,6 +43,17 @@ class StoredVersion:
     received_at: datetime
     received_by: str
     origin: str
+
+
+def import_origin(run_id: int) -> str:
+    """``origin`` of a version that a run has read from its input."""
+    return f"{_IMPORTED}{run_id}"
+
+
+def corrections(connection: Connection, keys: Iterable[str]) -> set[tuple[str, int]]:
+    """The versions (key, number) of these lists that a person made, not a file that was read."""
+    found = connection.execute(_CORRECTIONS, {"keys": sorted(set(keys))})
+    return {(row[0], row[1]) for row in found}
 
 
 def list_key(received: Received, digest: str) -> str:
@@ -202,7 +215,7 @@ def save_version(
         )
     whole = vault.restore(corrected, newest.payload, newest.identity)
     received = decode(whole)
-    row = version_row(received, whole, vault, at=at, by=who, origin=f"correction of v{base}")
+    row = version_row(received, whole, vault, at=at, by=who, origin=f"{_CORRECTED}{base}")
     if row["list_key"] != key and not key.startswith("#"):
         raise StoreError(
             f"医疗机构编号、就诊ID、结算ID 或病案号改了（{key} → {row['list_key']}），"
@@ -247,6 +260,9 @@ _LATEST = (
     select(col(ListVersion.list_key), func.max(ListVersion.version))
     .where(_IN_KEYS)
     .group_by(col(ListVersion.list_key))
+)
+_CORRECTIONS = select(col(ListVersion.list_key), col(ListVersion.version)).where(
+    _IN_KEYS, col(ListVersion.origin).startswith(_CORRECTED)
 )
 _CONTENTS = select(
     col(ListVersion.list_key),

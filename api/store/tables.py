@@ -62,8 +62,8 @@ class ListVersion(SQLModel, table=True):
     has ``#`` and the beginning of its digest. ``payload``: the list in wire form as JSON, its identity
     fields masked, compressed (zlib). ``identity``: the masked fields' true values, encrypted. ``digest``:
     SHA-256 of the list as received (canonical wire form), hexadecimal. ``people``: keyed hashes of the
-    identifiers, to find the other stays of one person. ``origin``: where it came from, such as
-    ``run 3`` or ``page``.
+    identifiers, to find the other stays of one person. ``origin``: where it came from,
+    ``run 3`` (read from a file) or ``correction of v1`` (a person).
     """
 
     __tablename__ = "list_version"

@@ -349,10 +349,13 @@ def test_a_number_that_is_no_run_and_a_month_that_is_none(site: Site) -> None:
     assert runs(site.database) == []
 
 
-def test_an_empty_input_is_a_finished_run_of_nothing(site: Site, lists_file: MakeFile) -> None:
-    run = site.run(lists_file([b"  ", b""]))
-    assert (run.state, run.lists, run.rejected) == ("done", 0, 0)
-    assert exported(site.database, run.id) == b""
+def test_an_empty_input_is_no_finished_run(site: Site, lists_file: MakeFile) -> None:
+    path = lists_file([b"  ", b""])
+    run_id = site.new(path)
+    with pytest.raises(BatchError, match="没有读到任何清单：输入里没有内容"):
+        site.work(run_id, path)
+    assert read_run(site.database, run_id).state == "failed"
+    assert exported(site.database, run_id) == b""
 
 
 def test_results_go_out_as_parquet_with_every_finding(
