@@ -46,12 +46,18 @@ EMPTY: dict[str, Any] = {
 
 router = APIRouter(prefix=ADDRESS, tags=["批次"])
 
-RunId = Annotated[int, Path(ge=1, le=(1 << 31) - 1, description="批次编号")]
+RunId = Annotated[int, Path(ge=1, le=(1 << 31) - 1, description="批次编号", examples=[1])]
 MonthText = Annotated[
     str, Query(pattern=r"^((19|20)\d{2}-(0[1-9]|1[0-2]))?$", description="结算月份", examples=["2026-10"])
 ]
 FileName = Annotated[
-    str, Query(min_length=1, max_length=255, description="文件名，如 lists.ndjson；决定怎样读取")
+    str,
+    Query(
+        min_length=1,
+        max_length=255,
+        description="文件名，如 lists.ndjson；决定怎样读取",
+        examples=["lists.ndjson"],
+    ),
 ]
 By = Annotated[str, Query(max_length=80, description="操作人，记入审计；反向代理已认出用户时以它为准")]
 

@@ -44,6 +44,7 @@ ListName = Annotated[
         max_length=200,
         description="就诊ID、清单编号（机构编号/就诊ID），或 #序号",
         alias="list",
+        examples=["#1"],
     ),
 ]
 
@@ -191,7 +192,7 @@ async def save_batch_list(  # noqa: PLR0917 -- FastAPI gives them by name
     service: ServiceDep,
     run_id: RunId,
     name: ListName,
-    base: Annotated[int, Query(ge=1, description="更正的是第几版；已有更新的版本时拒绝")],
+    base: Annotated[int, Query(ge=1, description="更正的是第几版；已有更新的版本时拒绝", examples=[1])],
     why: Annotated[str, Query(max_length=200, description="为什么更正，记入审计")] = "",
     by: By = "",
 ) -> Response:
