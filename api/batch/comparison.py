@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 from api.batch.runs import FINDING, PACK_USE, RESULT, RunView, run_of
 from api.services.month.workbook import Cell, Sheet, write_book
 from api.store.database import Database
+from api.store.lists import corrections
 
 CHUNK = 500
 """Lists that are in memory at once."""
@@ -109,7 +110,8 @@ class RunTotals(msgspec.Struct, frozen=True):
 
 
 class ChangedList(msgspec.Struct, frozen=True):
-    """One list that is judged otherwise. ``corrected``: the second run judged another version of it.
+    """One list that is judged otherwise. ``corrected``: a person made one of the versions between
+    those that the two runs judged; one that only came again from a file does not count.
 
     ``appeared`` and ``vanished``: rule and message of the findings. Payment in yuan.
     """
@@ -270,12 +272,17 @@ class _Comparison:
         self.changed_lists: list[ChangedList] = []
 
     def add(
-        self, was: Mapping[str, Any], now: Mapping[str, Any], old: Sequence[Any], new: Sequence[Any]
+        self,
+        was: Mapping[str, Any],
+        now: Mapping[str, Any],
+        old: Sequence[Any],
+        new: Sequence[Any],
+        *,
+        corrected: bool,
     ) -> None:
         self.lists += 1
         self.before.add(was, now, len(old))
         self.after.add(now, was, len(new))
-        corrected = was["version"] != now["version"]
         self.corrected += corrected
         past, present = _by_place(old), _by_place(new)
         appeared = [one for place, one in present.items() if place not in past]
@@ -385,8 +392,15 @@ def compare_runs(database: Database, before: int, after: int) -> RunComparison:
             chunk = pairs[start : start + CHUNK]
             old = _rows(connection, before, [one for one, _ in chunk])
             new = _rows(connection, after, [one for _, one in chunk])
+            fixed = _corrected([(old[was][0], new[now][0]) for was, now in chunk], connection)
             for was, now in chunk:
-                found.add(old[was][0], new[now][0], old[was][1], new[now][1])
+                found.add(
+                    old[was][0],
+                    new[now][0],
+                    old[was][1],
+                    new[now][1],
+                    corrected=new[now][0]["list_key"] in fixed,
+                )
         packs = _packs(connection, before, after)
         notes = _notes(connection, found, first, second)
     rules = [
@@ -478,6 +492,21 @@ def _keys(connection: Connection, run_id: int) -> Iterator[tuple[int, str]]:
     )
     for row in rows:
         yield row.number, row.list_key
+
+
+def _corrected(
+    pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], connection: Connection
+) -> set[str]:
+    """Keys of the lists of which a person made a version between those of the two runs."""
+    between = {
+        now["list_key"]: sorted((was["version"], now["version"]))
+        for was, now in pairs
+        if was["version"] != now["version"]
+    }
+    if not between:
+        return set()
+    made = corrections(connection, between)
+    return {key for key, version in made if between[key][0] < version <= between[key][1]}
 
 
 def _rows(

@@ -11,9 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.batch.comparison import compare_runs
 from api.batch.executors import InProcess
 from api.batch.jobs import QUEUE_FILE, UPLOADS, Queue, Upload
 from api.batch.notices import notices_of
+from api.batch.revalidate import begin_revalidation, run_revalidation
 from api.batch.runs import BatchError, read_run
 from api.batch.totals import totals_of
 from api.cli import run as command
@@ -101,7 +103,7 @@ def test_lists_that_came_again_otherwise_and_lists_of_another_month_are_counted(
 
 def test_a_correction_by_a_person_is_told_from_an_import(site: Site, lists_file: MakeFile) -> None:
     lists = bodies(1)
-    site.run(lists_file(lists))
+    first = site.run(lists_file(lists))
     lists[0]["setlinfo"]["medfee_sumamt"] = 1.0
     again = site.run(lists_file(lists, "again.ndjson"))
     vault = Vault.open(site.settings, site.database)
@@ -114,6 +116,11 @@ def test_a_correction_by_a_person_is_told_from_an_import(site: Site, lists_file:
         save_version(connection, vault, key, changed, base=2, who="编码员", at=again.created_at)
         assert [one.origin for one in history(connection, key)][1] == import_origin(again.id)
         assert corrections(connection, [key]) == {(key, 3)}
+    once_more = begin_revalidation(site.database, site.settings, again, by="质控员")
+    after = run_revalidation(site.database, site.settings, once_more, InProcess())
+    assert compare_runs(site.database, first.id, again.id).corrected == 0
+    assert compare_runs(site.database, again.id, after.id).corrected == 1
+    assert compare_runs(site.database, after.id, first.id).corrected == 1
 
 
 def test_ctrl_c_while_the_workers_start_cancels(site: Site, lists_file: MakeFile) -> None:

@@ -118,9 +118,9 @@ def test_nobody_is_named_in_what_is_stored_in_the_clear(site: Site) -> None:
     found = done(site, part_of(lists))
     rules = {finding.rule for one in found.lists for finding in one.findings}
     assert {"FMT-001", "FMT-004", "FMT-005", "FMT-006"} <= rules
-    for one in found.lists:
-        shown = msgspec.structs.replace(one, identity=b"", payload=unmasked_payload(one.payload))
-        content = msgspec.msgpack.encode(shown).decode("utf-8", "replace")
+    for checked in found.lists:
+        open_part = msgspec.structs.replace(checked, identity=b"", payload=unmasked_payload(checked.payload))
+        content = msgspec.msgpack.encode(open_part).decode("utf-8", "replace")
         for secret in ("欧阳试2样", "51010119850230123X", "1380013802", "司马联3系", "5101", "123X"):
             assert secret not in content
     names = {f.value: f.message for f in found.lists[0].findings if f.rule == "FMT-004"}
