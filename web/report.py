@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from api.problems import ProblemError
 from api.reader import HEADER, reader_of
-from api.services.month.report.content import ReportContent
+from api.services.month.report.content import CLASSES, ReportContent
 from api.services.month.report.page import Seal, fragment
 from api.services.month.report.sealing import (
     note_reading,
@@ -149,6 +149,7 @@ def worklist(  # noqa: PLR0917 -- the query gives them by name
     verdict: Annotated[str, Query(max_length=20)] = "",
     list_id: Annotated[str, Query(max_length=80)] = "",
     accepted: Annotated[str, Query(max_length=5)] = "",
+    kind: Annotated[str, Query(max_length=20)] = "",
     page: Annotated[str, Query(max_length=10)] = "1",
 ) -> Response:
     """The findings of a run, one a row, narrowed and page by page."""
@@ -158,7 +159,7 @@ def worklist(  # noqa: PLR0917 -- the query gives them by name
     if not runs and not run:
         reason = "还没有完成的批次：上传一个月的清单并运行批次后，问题列在这里。"
         return render(request, "refused.html", title="工作清单", reason=reason)
-    wanted = Filter(rule, severity, department, doctor, verdict, list_id, accepted == "1")
+    wanted = Filter(rule, severity, department, doctor, verdict, list_id, accepted == "1", kind)
     name = run or str(next((one.id for one in runs if not one.trial), runs[0].id))
     try:
         number = int(page) if page.isascii() and page.isdigit() else 1
@@ -178,9 +179,11 @@ def worklist(  # noqa: PLR0917 -- the query gives them by name
         departments=department_names(service.settings),
         families=[(code, label) for code, label in FAMILIES.items()],
         severities=SEVERITY_LABELS.items(),
+        classes=CLASSES,
         here_query=urlencode(query),
         file_query=urlencode(
-            {name: value for name, value in query.items() if name != "run"} | {"format": "xlsx"}
+            {"class" if name == "kind" else name: value for name, value in query.items() if name != "run"}
+            | {"format": "xlsx"}
         ),
     )
 

@@ -182,6 +182,9 @@ def worklist(  # noqa: PLR0917 -- the command line gives them by name
     doctor: Annotated[str, typer.Option("--doctor", help="医师代码。")] = "",
     verdict: Annotated[str, typer.Option("--verdict", help="可上传、需复核或需修改。")] = "",
     accepted: Annotated[bool, typer.Option("--accepted", help="已接受的问题也列出。")] = False,
+    kind: Annotated[
+        str, typer.Option("--class", help="list 清单问题、across 跨清单线索或 source 来源问题。")
+    ] = "",
     by: ByOption = None,
     home: HomeOption = None,
 ) -> None:
@@ -189,7 +192,7 @@ def worklist(  # noqa: PLR0917 -- the command line gives them by name
     from api.services.month.report.sealing import note_worklist  # noqa: PLC0415 -- heavy
     from api.services.month.worklist import Filter, department_names, write_work_list  # noqa: PLC0415
 
-    wanted = Filter(rule, severity, department, doctor, verdict, "", accepted)
+    wanted = Filter(rule, severity, department, doctor, verdict, "", accepted, kind)
     with open_database(home) as (settings, database):
         names = department_names(settings)
         with _file_errors(out), replacing(out) as part:
@@ -271,9 +274,16 @@ def _headline(content: ReportContent) -> None:
 
     it = content.totals
     lines = (
-        content.origin.trial and f"{content.origin.trial}；不代表这个月，不能封存",
+        f"{content.origin.trial}；不代表这个月，不能封存" if content.origin.trial else "",
         f"{content.month}：清单 {it.lists} 份（批次 {content.origin.run}），出院日期 {content.period}",
         f"通过率 {percent(it.pass_rate)}，错误 {it.errors}，警告 {it.warnings}，提示 {it.hints}，平均 {number(it.score, 1)} 分",
+        f"跨清单线索 {it.across} 项（{it.across_lists} 份清单），不计入以上数字和判定" if it.across else "",
+        (
+            f"来源问题：{len(content.source_problems)} 种问题几乎每份清单都有（{it.source} 项）；"
+            f"不计这些，通过率 {percent(it.pass_rate_besides)}"
+        )
+        if it.source
+        else "",
         f"入组率 {percent(it.grouping_rate)}，QY率 {percent(it.ambiguous_rate)}，"
         f"0000率 {percent(it.ungrouped_rate)}，CMI {number(it.cmi, 3)}",
         f"费用消耗指数 {number(it.cost_index)}（{content.cost_standard.name}），"

@@ -161,13 +161,17 @@ def get_worklist(  # noqa: PLR0917 -- the query gives them by name
     verdict: Annotated[Literal["", "可上传", "需复核", "需修改"], Query(description="清单的判定")] = "",
     list_id: Annotated[str, Query(max_length=80, description="清单编号的开头")] = "",
     accepted: Annotated[bool, Query(description="已接受的问题也列出")] = False,
+    of_kind: Annotated[
+        Literal["", "list", "across", "source"],
+        Query(alias="class", description="list 清单问题，across 跨清单线索，source 来源问题"),
+    ] = "",
     page: Annotated[int, Query(ge=1, le=1_000_000, description="第几页")] = 1,
     size: Annotated[int, Query(ge=1, le=MOST_PAGE_ROWS, description="每页行数")] = 50,
     kind: Annotated[Literal["json", "xlsx"], Query(alias="format", description="json 或 xlsx")] = "json",
 ) -> Response:
     """质控发现的问题，可按规则、级别、科室、医师、判定筛选；不含患者身份信息，读取记入审计。"""
     database = service.database()
-    wanted = Filter(rule, severity, department, doctor, verdict, list_id, accepted)
+    wanted = Filter(rule, severity, department, doctor, verdict, list_id, accepted, of_kind)
     try:
         if kind == "xlsx":
             names = department_names(service.settings)

@@ -49,12 +49,19 @@ INDICATION = "适应证"
 """Stands in place of a rule code for a procedure whose indication is not listed."""
 
 CLEARS: Mapping[str, str] = {
-    UP: "病历中有该合并症或主要诊断的诊断依据、检查结果和相应治疗，即可排除",
     DOWN: "核对病历、手术记录和收费后没有漏编的诊断或手术，即可排除",
     SPLIT: "两次住院各有独立的入院指征，或属于计划内再住院并已在清单上标明，即可排除",
     STAY: "病历中有必须住院的指征和相应诊疗，即可排除",
     TWICE: "确认两份清单是同一人的两次真实住院且时间无误，即可排除；重复的请作废一份",
 }
+
+CLEARS_RAISED = "病历中有 {codes} 的诊断依据、检查结果和相应治疗"
+CLEARS_PRINCIPAL = "病历证明主要诊断是这次住院消耗医疗资源最多、最主要的诊疗目的"
+CLEARS_CHEAP = (
+    "病历和费用明细证明这组的主要诊断和手术操作属实，费用低有原因（如提前出院、死亡、转院或费用未记全）"
+)
+CLEARS_UNIT = "病历中有所列诊断的依据，或本科室（医师）收治的病情确实较重"
+"""What clears a list that may be coded too high, by what speaks against it."""
 
 Place = tuple[int, int]
 """Number of the file and line: a list without any number has these."""
@@ -177,13 +184,33 @@ def _in_order(
                     strength=round(strength, 3),
                     score=None if effect is None else round(effect * strength, 4),
                     evidence=tuple(evidence),
-                    clears=CLEARS[direction],
+                    clears=_clears(record, direction, evidence),
                 )
             )
     found.sort(key=lambda one: (one.score is None, -(one.score or 0.0), -one.strength))
     kept = found[:MOST_REVIEWS]
     ranked = tuple(msgspec.structs.replace(one, rank=number) for number, one in enumerate(kept, 1))
     return ranked, len(found) - len(kept), in_yuan
+
+
+def _clears(record: Record, direction: str, evidence: Sequence[Evidence]) -> str:
+    """What would show that there is nothing to correct: it answers just the evidence there is (Chinese)."""
+    if direction != UP:
+        return CLEARS[direction]
+    kinds = {one.kind for one in evidence}
+    raised = bool(record.raising) and any(_gain(record.without, record.value))
+    asked = []
+    if raised:
+        asked.append(CLEARS_RAISED.format(codes="、".join(record.raising)))
+    elif kinds & {"统计"}:
+        asked.append(CLEARS_UNIT)
+    if DOUBTFUL_PRINCIPAL in kinds:
+        asked.append(CLEARS_PRINCIPAL)
+    if kinds & {"残差", "FRD-011"}:
+        asked.append(CLEARS_CHEAP)
+    if not asked:
+        asked.append("病历中有主要诊断和所填诊断的依据")
+    return f"{'；'.join(asked)}，即可排除"
 
 
 def together(strengths: Iterable[float]) -> float:

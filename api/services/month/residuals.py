@@ -15,10 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from api.services.month.records import Record
-from api.services.month.result import Candidate, Driver, Model
+from api.services.month.result import LEAST_LISTS, Candidate, Driver, Model
 
-LEAST_LISTS = 500
-"""Fewer lists than this teach nothing that could be held against a single one."""
 FOLDS = 5
 ROUNDS = 300
 SEED = 20260101

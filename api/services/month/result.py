@@ -13,6 +13,8 @@ Level = Literal["全院", "科室", "医师"]
 Measure = Literal["MCC/CC 率", "编码使用", "低标准入院率", "病组内费用", "病组内住院日"]
 Baseline = Literal["院内同病组", "本院过去", "公布的均次费用"]
 Direction = Literal["偏高", "偏低", ""]
+LEAST_LISTS = 500
+"""Fewer lists than this teach nothing of cost and stay that could be held against a single one."""
 
 
 class Comparison(msgspec.Struct, frozen=True):

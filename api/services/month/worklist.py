@@ -7,10 +7,18 @@ from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, and_, func, select
+from sqlalchemy import Case, ColumnElement, Connection, Row, Select, and_, case, func, select
 
-from api.services.month.report.stored import FINDING, RESULT, ReportError, run_named
-from api.services.month.workbook import Cell, write_book
+from api.services.month.report.content import CLASSES, Class, SourceProblem
+from api.services.month.report.stored import (
+    ACROSS,
+    FINDING,
+    RESULT,
+    ReportError,
+    run_named,
+    source_problems,
+)
+from api.services.month.workbook import Cell, Sheet, write_book
 from api.settings import Settings
 from api.spreadsheet import value_domains
 from api.store.database import Database
@@ -25,7 +33,7 @@ FETCHED = 2000
 LONGEST_FILTER = 80
 COLUMNS = (
     "序号", "清单", "科室", "科室名称", "医师", "判定", "DRG", "级别", "规则", "问题", "字段", "值", "说明", "建议", "依据",
-    "已接受", "另一清单", "来源", "行号", "处理人", "处理结果", "完成日期",
+    "已接受", "另一清单", "类", "来源", "行号", "处理人", "处理结果", "完成日期",
 )  # fmt: skip
 """The last three are for the hospital to fill in."""
 
@@ -34,6 +42,7 @@ class Filter(msgspec.Struct, frozen=True):
     """Which findings: each field narrows, "" does not. ``rule`` is a code, or the family before its dash.
 
     ``list_id``: the beginning of a list's id. ``accepted``: those that the hospital has accepted too.
+    ``kind``: list, across or source, see ``CLASSES``.
     """
 
     rule: str = ""
@@ -43,6 +52,7 @@ class Filter(msgspec.Struct, frozen=True):
     verdict: Verdict | str = ""
     list_id: str = ""
     accepted: bool = False
+    kind: Class | str = ""
 
     def checked(self) -> Filter:
         """The filter without spaces around. Raises ReportError for what nothing can match."""
@@ -50,7 +60,7 @@ class Filter(msgspec.Struct, frozen=True):
             self,
             **{
                 name: str(getattr(self, name)).strip()
-                for name in ("rule", "severity", "department", "doctor", "verdict", "list_id")
+                for name in ("rule", "severity", "department", "doctor", "verdict", "list_id", "kind")
             },
         )
         found = msgspec.structs.replace(found, rule=found.rule.upper())
@@ -64,6 +74,10 @@ class Filter(msgspec.Struct, frozen=True):
             )
         if found.verdict and found.verdict not in get_args(Verdict):
             raise ReportError(f"判定“{found.verdict[:20]}”应为 {'、'.join(get_args(Verdict))}")
+        if found.kind and found.kind not in CLASSES:
+            raise ReportError(
+                f"类“{found.kind[:20]}”应为 {'、'.join(CLASSES)}（{'、'.join(CLASSES.values())}）"
+            )
         return found
 
     @property
@@ -98,10 +112,14 @@ class WorkRow(msgspec.Struct, frozen=True):
     basis: str
     accepted: str
     other: str
+    kind: Class
 
 
 class WorkPage(msgspec.Struct, frozen=True):
-    """Part of a work list. ``page`` counts from 1; ``total`` findings on ``lists`` lists fit the filter."""
+    """Part of a work list. ``page`` counts from 1; ``total`` findings on ``lists`` lists fit the filter.
+
+    ``source_problems``: findings that nearly all lists have; their rows are the last ones.
+    """
 
     run: int
     month: str
@@ -110,6 +128,7 @@ class WorkPage(msgspec.Struct, frozen=True):
     total: int
     lists: int
     rows: tuple[WorkRow, ...]
+    source_problems: tuple[SourceProblem, ...]
 
 
 class Choices(msgspec.Struct, frozen=True):
@@ -124,13 +143,14 @@ def work_page(database: Database, run: str, wanted: Filter, page: int = 1, size:
     chosen = wanted.checked()
     with database.read() as connection:
         found = run_named(connection, run)
-        total, lists = connection.execute(
-            _joined(select(func.count(), func.count(func.distinct(FINDING.c.number))), found.id, chosen)
-        ).one()
+        problems = source_problems(connection, found.id)
+        kind = _kind(problems)
+        asked = select(func.count(), func.count(func.distinct(FINDING.c.number)))
+        total, lists = connection.execute(_joined(asked, found.id, chosen, kind)).one()
         pages = max(1, -(-total // size))
         at = min(max(1, min(page, MOST_PAGES)), pages)
-        rows = connection.execute(_rows(found.id, chosen).limit(size).offset((at - 1) * size))
-        return WorkPage(found.id, found.month, at, pages, total, lists, tuple(map(_work_row, rows)))
+        rows = connection.execute(_rows(found.id, chosen, kind).limit(size).offset((at - 1) * size))
+        return WorkPage(found.id, found.month, at, pages, total, lists, tuple(map(_work_row, rows)), problems)
 
 
 def choices(database: Database, run: str) -> Choices:
@@ -166,14 +186,23 @@ def write_work_list(
     written = 0
     with database.read() as connection:
         found = run_named(connection, run)
+        problems = source_problems(connection, found.id)
 
         def rows() -> Iterator[Sequence[Cell]]:
             nonlocal written
-            for row in _stream(connection, found.id, chosen):
+            for row in _stream(connection, found.id, chosen, _kind(problems)):
                 written += 1
                 yield _cells(row, departments)
 
-        write_book(path, [("工作清单", COLUMNS, rows())], filters=True)
+        sources: Sheet = (
+            "来源问题",
+            ("规则", "问题", "字段", "级别", "涉及清单", "项数"),
+            [
+                (one.rule, one.title, one.field, SEVERITY_LABELS[one.severity], one.lists, one.findings)
+                for one in problems
+            ],
+        )
+        write_book(path, [("工作清单", COLUMNS, rows()), *([sources] if problems else [])], filters=True)
     return found.id, written
 
 
@@ -185,8 +214,8 @@ def department_names(settings: Settings) -> Mapping[str, str]:
         return {}
 
 
-def _stream(connection: Connection, run_id: int, chosen: Filter) -> Iterator[WorkRow]:
-    rows = connection.execution_options(yield_per=FETCHED).execute(_rows(run_id, chosen))
+def _stream(connection: Connection, run_id: int, chosen: Filter, kind: Case[str]) -> Iterator[WorkRow]:
+    rows = connection.execution_options(yield_per=FETCHED).execute(_rows(run_id, chosen, kind))
     return map(_work_row, rows)
 
 
@@ -194,7 +223,7 @@ def _cells(row: WorkRow, departments: Mapping[str, str]) -> Sequence[Cell]:
     return (
         row.number, row.list_id, row.department, departments.get(row.department, ""), row.doctor, row.verdict,
         row.drg, SEVERITY_LABELS[row.severity], row.rule, row.title, row.field, row.value, row.message, row.advice,
-        row.basis, row.accepted, row.other, row.source, row.line, None, None, None,
+        row.basis, row.accepted, row.other, CLASSES[row.kind], row.source, row.line, None, None, None,
     )  # fmt: skip
 
 
@@ -206,13 +235,26 @@ _SHOWN = [
 ]  # fmt: skip
 
 
-def _rows(run_id: int, chosen: Filter) -> Select[Any]:
-    order = (FINDING.c.number, FINDING.c.position)
-    found: Select[Any] = _joined(select(*_SHOWN), run_id, chosen).order_by(*order)
+def _kind(problems: Sequence[SourceProblem]) -> Case[str]:
+    """The class of a finding, see ``CLASSES``."""
+    whens: list[tuple[ColumnElement[bool], str]] = [(FINDING.c.position >= ACROSS, "across")]
+    by_rule: dict[str, list[str]] = {}
+    for one in problems:
+        by_rule.setdefault(one.rule, []).append(one.field)
+    for rule, fields in by_rule.items():
+        unaccepted = FINDING.c.accepted == ""
+        whens.append((and_(FINDING.c.rule == rule, FINDING.c.field.in_(fields), unaccepted), "source"))
+    return case(*whens, else_="list")
+
+
+def _rows(run_id: int, chosen: Filter, kind: Case[str]) -> Select[Any]:
+    # What all lists have would bury what only some have.
+    order = (case((kind == "source", 1), else_=0), FINDING.c.number, FINDING.c.position)
+    found: Select[Any] = _joined(select(*_SHOWN, kind.label("kind")), run_id, chosen, kind).order_by(*order)
     return found
 
 
-def _joined(asked: Any, run_id: int, chosen: Filter) -> Any:
+def _joined(asked: Any, run_id: int, chosen: Filter, kind: Case[str]) -> Any:
     """Findings with their lists, narrowed. Nothing is counted twice: a finding has one list."""
     both = and_(RESULT.c.run_id == FINDING.c.run_id, RESULT.c.number == FINDING.c.number)
     asked = asked.select_from(FINDING.join(RESULT, both)).where(FINDING.c.run_id == run_id)
@@ -231,6 +273,8 @@ def _joined(asked: Any, run_id: int, chosen: Filter) -> Any:
     ):
         if value:
             asked = asked.where(column == value)
+    if chosen.kind:
+        asked = asked.where(kind == chosen.kind)
     if chosen.list_id:
         asked = asked.where(RESULT.c.list_id.startswith(chosen.list_id, autoescape=True))
     return asked if chosen.accepted else asked.where(FINDING.c.accepted == "")

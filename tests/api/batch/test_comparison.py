@@ -107,7 +107,8 @@ def test_what_one_side_does_not_know_is_not_taken_for_nothing(
     assert was.expected_yuan > 0
     assert (now.weight, now.cmi, now.expected_yuan, now.priced) == (None, None, None, 0)
     assert {one.weight_change for one in found.groups} == {None}
-    assert {one.expected_change_yuan for one in (*found.groups, *found.departments)} == {None}
+    assert {one.expected_change_yuan for one in found.groups} == {None}
+    assert {one.expected_change_yuan for one in found.departments} == {None}
     assert found.groups[0].text == "权重 —，预计支付 —"
     assert found.trial_after == "试算：方案 chs-drg-1.1"
     reason = f"现在（批次 {run.id}）没有适用于方案 chs-drg-1.1 的权重/支付数据包"

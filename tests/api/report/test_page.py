@@ -86,7 +86,7 @@ def test_there_is_no_trend_in_the_first_month_and_nothing_is_drawn_of_nothing() 
     empty = content_of([])
     assert [one for one in drawings(empty) if one] == []
     page = fragment(empty)
-    assert "走势从下一个月开始" in page
+    assert "下表只有本月" in page
     assert "没有可用的支付标准" in page
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from api.services.month.report.content import canonical
 from api.services.month.report.page import standalone
 from api.services.month.report.sealing import seal
-from api.services.month.report.stored import FINDING, RESULT, ReportError, report_of
+from api.services.month.report.stored import ACROSS, FINDING, LEAST_OF_SOURCE, RESULT, ReportError, report_of
 from api.services.month.report.workbook import write_report
 from api.services.month.worklist import (
     COLUMNS,
@@ -43,7 +43,7 @@ def test_the_report_agrees_with_the_rows_it_is_made_of(site: Site, run_of: Run) 
     assert it.weight == pytest.approx(
         sum(row.weight for row in results if row.weight and row.reason == "grouped")
     )
-    assert it.errors == sum(row.severity == "error" for row in findings) > 0
+    assert it.errors == sum(row.severity == "error" for row in findings if row.position < ACROSS) > 0
     assert {one.rule: one.findings for one in content.rules} == Counter(row.rule for row in findings)
     assert {one.unit: one.totals.lists for one in content.departments} == Counter(
         row.department for row in results if row.department
@@ -141,6 +141,75 @@ def test_no_file_says_who_the_patients_are_and_no_cell_is_a_formula(
         cell for row in CalamineWorkbook.from_path(book).get_sheet_by_name("医师").to_python() for cell in row
     ]
     assert FORMULA in cells
+
+
+def test_what_nearly_all_lists_lack_is_one_problem_of_their_source(
+    site: Site, run_of: Run, tmp_path: Path
+) -> None:
+    lists = bodies(LEAST_OF_SOURCE)
+    for body in lists:
+        body["setlinfo"].pop("psn_name", None)
+    lists[3]["setlinfo"].pop("gend", None)
+    run_id = run_of(lists)
+    content = report_of(site.database, site.settings, str(run_id), with_study=False)
+    (problem,) = [one for one in content.source_problems if "姓名" in one.field]
+    assert (problem.lists, problem.severity) == (len(lists), "error")
+    it = content.totals
+    assert it.passed == 0
+    assert it.source == sum(one.findings for one in content.source_problems)
+    assert it.pass_rate_besides is not None
+    assert 0.5 < it.pass_rate_besides < 1
+    page = standalone(content)
+    assert f"{problem.field}（<code>{problem.rule}</code>，{len(lists)} 份全部）" in page
+    of_rule = {one.rule: one for one in content.rules}
+    assert of_rule[problem.rule].kind == "source"
+    every = rows_of(site, run_id)
+    of_source = [row.kind == "source" for row in every]
+    assert sum(of_source) == it.source
+    assert of_source == sorted(of_source)
+    only = rows_of(site, run_id, Filter(kind="source"))
+    assert [row.kind for row in only] == ["source"] * it.source
+    assert len(rows_of(site, run_id, Filter(kind="list"))) == len(every) - it.source
+    path = tmp_path / "work.xlsx"
+    _, written = write_work_list(site.database, str(run_id), EVERY, path, {})
+    assert written == len(every)
+    assert problem.field in str(CalamineWorkbook.from_path(path).get_sheet_by_name("来源问题").to_python())
+    few = report_of(site.database, site.settings, str(run_of(lists[1:])), with_study=False)
+    assert few.source_problems == ()
+
+
+def test_findings_across_lists_are_a_class_of_their_own(site: Site, run_of: Run) -> None:
+    one, other = bodies(2)
+    for name in ("psn_no", "certno", "hi_no", "brdy", "gend", "adm_time", "dscg_time", "age"):
+        if name in one["setlinfo"]:
+            other["setlinfo"][name] = one["setlinfo"][name]
+    run_id = run_of([one, other])
+    content = report_of(site.database, site.settings, str(run_id), with_study=False)
+    rows = rows_of(site, run_id)
+    across = [row for row in rows if row.kind == "across"]
+    assert "LOG-030" in {row.rule for row in across}
+    it = content.totals
+    assert (it.across, it.across_lists) == (len(across), len({row.number for row in across}))
+    assert it.errors == sum(
+        row.severity == "error" for row in rows if row.kind == "list" and not row.accepted
+    )
+    assert it.warnings == sum(
+        row.severity == "warn" for row in rows if row.kind == "list" and not row.accepted
+    )
+    assert rows_of(site, run_id, Filter(kind="across")) == across
+    assert f"跨清单线索 {it.across} 项" in standalone(content)
+
+
+def test_sheets_speak_chinese(site: Site, run_of: Run, tmp_path: Path) -> None:
+    content = report_of(site.database, site.settings, str(run_of()))
+    path = tmp_path / "report.xlsx"
+    write_report(path, content)
+    book = CalamineWorkbook.from_path(path)
+    _, *rules = book.get_sheet_by_name("规则").to_python()
+    assert {row[2] for row in rules} <= {"错误", "警告", "提示"}
+    _, *packs = book.get_sheet_by_name("数据包").to_python()
+    assert not [row[2] for row in packs if str(row[2]).isascii()]
+    assert "不足 500 份" in str(book.get_sheet_by_name("复核排序").to_python()[-1])
 
 
 # --- the work list

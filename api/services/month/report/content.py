@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
 from api.services.month.result import Candidate, Comparison, CrossFinding, Model, Review
 from models.report import Severity
 
+Class = Literal["list", "across", "source"]
+CLASSES: Mapping[Class, str] = {"list": "清单问题", "across": "跨清单线索", "source": "来源问题"}
+"""Of a finding: of one list; of a list beside others, its group's standard or the month, which no check of one
+list gives and no verdict counts; or on (nearly) all lists, so that not the list but its source is to be mended."""
 FORMAT = 1
 """Edition of this content. A sealed report of an earlier edition is still read as it was sealed."""
 
@@ -20,7 +26,10 @@ class Totals(msgspec.Struct, frozen=True):
     ``ambiguous`` (QY) + ``ungrouped`` (0000) + ``unjudged`` (no scheme) = ``lists``. ``cmi``: mean weight
     of the ``weighted`` lists, those grouped whose weight is known. ``cost_index`` and ``time_index``
     compare with the standards of the report, over the lists counted beside them. ``expected``,
-    ``expected_cost``: payment expected for the ``priced`` lists, and what these cost.
+    ``expected_cost``: payment expected for the ``priced`` lists, and what these cost. ``across``: findings
+    across lists, on ``across_lists`` lists; they are in none of ``errors``, ``warnings``, ``hints``.
+    ``source``: of those, the ones that nearly all lists of the source have; ``pass_rate_besides`` is the
+    pass rate without them.
     """
 
     lists: int
@@ -59,6 +68,10 @@ class Totals(msgspec.Struct, frozen=True):
     expected_cost: int
     dip_grouped: int
     dip_score: float
+    across: int = 0
+    across_lists: int = 0
+    source: int = 0
+    pass_rate_besides: float | None = None
 
     @property
     def balance(self) -> int | None:
@@ -90,6 +103,7 @@ class FamilyLine(msgspec.Struct, frozen=True):
     warnings: int
     hints: int
     accepted: int
+    across: int = 0
 
 
 class RuleLine(msgspec.Struct, frozen=True):
@@ -101,6 +115,18 @@ class RuleLine(msgspec.Struct, frozen=True):
     lists: int
     findings: int
     accepted: int
+    kind: Class = "list"
+
+
+class SourceProblem(msgspec.Struct, frozen=True):
+    """A finding on nearly all lists of a run: on ``lists`` of them, ``findings`` in all."""
+
+    rule: str
+    field: str
+    title: str
+    severity: Severity
+    lists: int
+    findings: int
 
 
 class ReasonLine(msgspec.Struct, frozen=True):
@@ -297,6 +323,7 @@ class ReportContent(msgspec.Struct, frozen=True):
     packs: tuple[UsedPack, ...]
     notes: tuple[str, ...]
     discharge_months: dict[str, int] = {}
+    source_problems: tuple[SourceProblem, ...] = ()
 
     @property
     def elsewhere(self) -> int:

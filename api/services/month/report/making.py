@@ -13,6 +13,7 @@ from api.services.month.report.content import (
     GroupTotals,
     Origin,
     ReportContent,
+    SourceProblem,
     TrendPoint,
     UsedPack,
 )
@@ -49,6 +50,7 @@ class Frame:
     trend: tuple[TrendPoint, ...] = ()
     coding: CodingChanges = NO_CHANGES
     notes: tuple[str, ...] = ()
+    source_problems: tuple[SourceProblem, ...] = ()
     with_study: bool = True
 
 
@@ -106,6 +108,7 @@ def make_content(
         packs=frame.packs,
         notes=(*frame.notes, *notes),
         discharge_months=dict(sorted(summary.discharge_months.items())),
+        source_problems=frame.source_problems,
     )
 
 

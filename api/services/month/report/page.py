@@ -11,9 +11,11 @@ from typing import Any
 
 import jinja2
 
+from api.services.month.ranking import DOWN
 from api.services.month.report import charts
 from api.services.month.report.content import ReportContent
 from api.services.month.report.definitions import DEFINITIONS
+from api.services.month.result import LEAST_LISTS
 
 FOLDER = Path(__file__).resolve().parent / "templates"
 STYLE = FOLDER / "report.css"
@@ -54,6 +56,7 @@ def _environment() -> jinja2.Environment:
         "number": number,
         "signed_wan": signed_wan,
         "when": when,
+        "pack_kind": pack_kind,
     }
     return made
 
@@ -86,6 +89,44 @@ def number(value: float | None, digits: int = 2) -> str:
 def when(instant: datetime) -> str:
     """An instant as the clock on the wall shows it."""
     return f"{instant.astimezone():%Y-%m-%d %H:%M}"
+
+
+PACK_KINDS: Mapping[str, str] = {
+    "program": "程序",
+    "rules": "规则",
+    "icd10": "疾病诊断编码",
+    "icd9cm3": "手术操作编码",
+    "drg-scheme": "DRG 分组方案",
+    "drg-payment": "DRG 支付数据",
+    "dip-catalogue": "DIP 病种目录",
+    "dip-payment": "DIP 支付数据",
+    "comorbidity-index": "合并症指数",
+    "value-domains": "值域",
+    "coding-terms": "编码词语",
+    "charge-rules": "收费规则",
+    "evidence": "诊疗依据",
+    "procedure-indications": "手术适应证",
+    "sex-restricted": "性别限制",
+    "demo-case-mix": "演示病例",
+}
+"""Kinds of packs as people call them; one that is not here keeps its own name."""
+
+
+def pack_kind(kind: str) -> str:
+    """The kind of a pack in Chinese."""
+    return PACK_KINDS.get(kind, kind)
+
+
+def review_note(content: ReportContent) -> str:
+    """Why the ranking holds few lists that may be coded too low (Chinese); "" where models speak of cost."""
+    if content.study is None or any(one.target == "费用" for one in content.study.models):
+        return ""
+    some = any(one.direction == DOWN for one in content.study.reviews)
+    left = "只凭规则线索" if some else "没有线索"
+    return (
+        f"可能漏编一侧{left}：已分组的清单不足 {LEAST_LISTS} 份，没有学习费用的期望，"
+        "不能从费用高于期望看出漏编"
+    )
 
 
 def missing_payment(content: ReportContent) -> str:
@@ -137,7 +178,9 @@ def _values(content: ReportContent, seal: Seal | None, links: Mapping[str, str])
         ],
         "families": _most_families(content),
         "flagged": [one for one in study.comparisons if one.flagged] if study else [],
+        "common_rules": [one for one in content.rules if one.kind != "source"],
         "missing_payment": missing_payment(content),
+        "review_note": review_note(content),
         "definitions": DEFINITIONS,
         "units": SHOWN_UNITS,
         "rules": SHOWN_RULES,

@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import islice
 
 import msgspec
-from sqlalchemy import Connection, Row, Table, select
+from sqlalchemy import Connection, Row, Table, func, select
 from sqlmodel import SQLModel
 
 from api.services.month.records import Record
@@ -19,6 +19,7 @@ from api.services.month.report.content import (
     GroupTotals,
     Origin,
     ReportContent,
+    SourceProblem,
     Standard,
     Totals,
     TrendPoint,
@@ -45,6 +46,10 @@ PAST_MONTHS = 3
 """Of these, how many nearest ones the statistics compare lists with."""
 MOST_OTHERS = 5
 """Other runs of a month that are named."""
+SHARE_OF_SOURCE = 95
+"""Per cent of the lists from which on a finding is one problem of their source."""
+LEAST_OF_SOURCE = 20
+"""Lists of a run below which a finding on all of them may be chance."""
 FETCHED = 2000
 CHUNK = 200
 ACROSS = 1000
@@ -213,6 +218,7 @@ def report_of(
                 .order_by(PACK_USE.c.pack_id, PACK_USE.c.version)
             )
         )
+        problems = source_problems(connection, run.id)
         past = _past(connection, run)
         alike = [one for one in past if _schemes(one.report.packs) == _schemes(packs)]
         before = alike[-PAST_MONTHS:] if with_study else []
@@ -240,9 +246,10 @@ def report_of(
             trend=tuple(one.point for one in past),
             coding=coding_changes(_coding_changes(connection, run.id)),
             notes=tuple(_notes(past, alike, packs)),
+            source_problems=problems,
             with_study=with_study,
         )
-        return make_content(frame, stored_entries(connection, run.id), advance)
+        return make_content(frame, stored_entries(connection, run.id, problems), advance)
 
 
 class _Past(msgspec.Struct, frozen=True):
@@ -316,8 +323,32 @@ class _Names:
         return self._codes.get(code, "")
 
 
-def stored_entries(connection: Connection, run_id: int) -> Iterator[tuple[Entry, list[CrossFinding]]]:
+def source_problems(connection: Connection, run_id: int) -> tuple[SourceProblem, ...]:
+    """Findings that nearly all lists of a run have, those of the most lists first; none of a small run."""
+    lists: int = connection.execute(
+        select(func.count()).select_from(RESULT).where(RESULT.c.run_id == run_id)
+    ).scalar_one()
+    if lists < LEAST_OF_SOURCE:
+        return ()
+    having = func.count(func.distinct(FINDING.c.number))
+    rows = connection.execute(
+        select(
+            FINDING.c.rule, FINDING.c.field, func.max(FINDING.c.title), func.min(FINDING.c.severity), having,
+            func.count(),
+        )
+        .where(FINDING.c.run_id == run_id, FINDING.c.position < ACROSS, FINDING.c.accepted == "")
+        .group_by(FINDING.c.rule, FINDING.c.field)
+        .having(having * 100 >= lists * SHARE_OF_SOURCE)
+        .order_by(having.desc(), FINDING.c.rule, FINDING.c.field)
+    )  # fmt: skip
+    return tuple(SourceProblem(*row) for row in rows)
+
+
+def stored_entries(
+    connection: Connection, run_id: int, problems: Sequence[SourceProblem] = ()
+) -> Iterator[tuple[Entry, list[CrossFinding]]]:
     """Every list of a run in its order, with its findings; those across lists apart, too."""
+    of_source = {(one.rule, one.field) for one in problems}
     streamed = connection.execution_options(yield_per=FETCHED)
     results = streamed.execute(
         select(*_RESULT_COLUMNS).where(RESULT.c.run_id == run_id).order_by(RESULT.c.number)
@@ -344,7 +375,17 @@ def stored_entries(connection: Connection, run_id: int) -> Iterator[tuple[Entry,
         while found_at is not None and found_at[0] <= number:
             if found_at[0] == number:
                 found = [
-                    Found(sys.intern(one.rule), one.severity, one.title, bool(one.accepted))
+                    Found(
+                        sys.intern(one.rule),
+                        one.severity,
+                        one.title,
+                        bool(one.accepted),
+                        "across"
+                        if one.position >= ACROSS
+                        else "source"
+                        if (one.rule, one.field) in of_source
+                        else "list",
+                    )
                     for one in found_at[1]
                 ]
             found_at = next(findings, None)
@@ -389,7 +430,9 @@ _RESULT_COLUMNS = [
         "grouping",
     )
 ]
-_FINDING_COLUMNS = [FINDING.c[name] for name in ("number", "rule", "severity", "title", "accepted")]
+_FINDING_COLUMNS = [
+    FINDING.c[name] for name in ("number", "position", "rule", "field", "severity", "title", "accepted")
+]
 _ACROSS_COLUMNS = [
     FINDING.c[name]
     for name in (

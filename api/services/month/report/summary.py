@@ -12,6 +12,7 @@ from api.services.month.grouping_rate import Grouping
 from api.services.month.records import Record
 from api.services.month.report.content import (
     Band,
+    Class,
     ComplicationLine,
     FamilyLine,
     GroupTotals,
@@ -47,6 +48,7 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     severity: Severity
     title: str
     accepted: bool = False
+    kind: Class = "list"
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -83,6 +85,10 @@ class _Tally:
     lists: int = 0
     passed: int = 0
     clean: int = 0
+    passed_besides: int = 0
+    across: int = 0
+    across_lists: int = 0
+    source: int = 0
     score: int = 0
     severities: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("error", "warn", "info"), 0))
     accepted: int = 0
@@ -107,11 +113,7 @@ class _Tally:
         self.passed += entry.verdict != "需修改"
         self.clean += entry.verdict == "可上传"
         self.score += entry.score
-        for found in entry.findings:
-            if found.accepted:
-                self.accepted += 1
-            else:
-                self.severities[found.severity] += 1
+        self._add_findings(entry)
         self.reasons[entry.reason] += 1
         self.families.update(families)
         grouped = entry.reason == "grouped"
@@ -145,6 +147,25 @@ class _Tally:
             self.dip_grouped += 1
             self.dip_score += entry.dip_score or 0.0
 
+    def _add_findings(self, entry: Entry) -> None:
+        across, source, wrong = 0, 0, 0
+        for found in entry.findings:
+            if found.accepted:
+                self.accepted += 1
+            elif found.kind == "across":
+                across += 1
+            else:
+                self.severities[found.severity] += 1
+                if found.kind == "source":
+                    source += 1
+                else:
+                    wrong += found.severity == "error"
+        self.across += across
+        self.across_lists += across > 0
+        self.source += source
+        # What does not come of errors on their own, as a list of which nothing is known, does not pass either.
+        self.passed_besides += entry.verdict != "需修改" or (source > 0 and not wrong)
+
 
 @dataclass(slots=True)
 class _Group:
@@ -162,6 +183,7 @@ class _Found:
     warnings: int = 0
     hints: int = 0
     accepted: int = 0
+    across: int = 0
 
 
 @dataclass(slots=True)
@@ -171,6 +193,7 @@ class _Rule:
     lists: int = 0
     findings: int = 0
     accepted: int = 0
+    kind: Class = "list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,13 +263,17 @@ class Summary:
             if rule is None:
                 rule = self._rules[found.rule] = _Rule(found.title, found.severity)
             rule.findings += 1
+            if found.kind != "list":
+                rule.kind = found.kind
             if found.accepted:
                 of_family.accepted += 1
                 rule.accepted += 1
                 continue
             families.add(family)
             rules.add(found.rule)
-            if found.severity == "error":
+            if found.kind == "across":
+                of_family.across += 1
+            elif found.severity == "error":
                 of_family.errors += 1
             elif found.severity == "warn":
                 of_family.warnings += 1
@@ -325,6 +352,7 @@ class Summary:
                 one.warnings,
                 one.hints,
                 one.accepted,
+                one.across,
             )
             for family, one in found
         )
@@ -333,7 +361,7 @@ class Summary:
         """Every rule that found something, the one on the most lists first."""
         found = sorted(self._rules.items(), key=lambda item: (-item[1].lists, item[0]))
         return tuple(
-            RuleLine(code, one.title, one.severity, one.lists, one.findings, one.accepted)
+            RuleLine(code, one.title, one.severity, one.lists, one.findings, one.accepted, one.kind)
             for code, one in found
         )
 
@@ -459,6 +487,10 @@ def _totals(tally: _Tally, standards: Standards) -> Totals:
         expected_cost=tally.expected_cost,
         dip_grouped=tally.dip_grouped,
         dip_score=_rounded(tally.dip_score),
+        across=tally.across,
+        across_lists=tally.across_lists,
+        source=tally.source,
+        pass_rate_besides=_share(tally.passed_besides, tally.lists),
     )
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
-from api.services.month.report.content import ReportContent, Totals, Unit
+from api.services.month.report.content import CLASSES, ReportContent, Totals, Unit
 from api.services.month.report.definitions import DEFINITIONS
-from api.services.month.report.page import Seal, missing_payment, when
+from api.services.month.report.page import Seal, missing_payment, pack_kind, review_note, when
 from api.services.month.workbook import Cell, Sheet, compared_sheets, write_book
+from models.report import SEVERITY_LABELS
 
 _TOTALS = (
     "清单", "通过率", "可上传率", "平均分", "错误", "警告", "提示", "已接受", "入组", "QY", "0000", "无方案", "入组率", "QY率",
     "0000率", "DRG 组数", "总权重", "CMI", "有费用的清单", "费用（元）", "均次费用（元）", "住院日", "平均住院日", "费用消耗指数",
     "参加费用指数", "时间消耗指数", "参加时间指数", "算出支付的清单", "预计支付（元）", "这些清单的费用（元）", "结余（元）",
-    "DIP 入组", "DIP 分值",
+    "DIP 入组", "DIP 分值", "跨清单线索", "有跨清单线索的清单", "来源问题", "不计来源问题的通过率",
 )  # fmt: skip
 
 
@@ -39,16 +41,28 @@ def _sheets(content: ReportContent, seal: Seal | None) -> Iterator[Sheet]:
         yield title, ("代码", "名称", *_TOTALS, *names), (_unit(one, families) for one in units)
     yield (
         "问题类别",
-        ("类别", "名称", "涉及清单", "错误", "警告", "提示", "已接受"),
+        ("类别", "名称", "涉及清单", "错误", "警告", "提示", "跨清单线索", "已接受"),
         (
-            (one.family, one.name, one.lists, one.errors, one.warnings, one.hints, one.accepted)
+            (one.family, one.name, one.lists, one.errors, one.warnings, one.hints, one.across, one.accepted)
             for one in content.families
         ),
     )
     yield (
         "规则",
-        ("规则", "问题", "级别", "涉及清单", "项数", "已接受"),
-        ((one.rule, one.title, one.severity, one.lists, one.findings, one.accepted) for one in content.rules),
+        ("规则", "问题", "级别", "涉及清单", "项数", "已接受", "类"),
+        (
+            (one.rule, one.title, SEVERITY_LABELS[one.severity], one.lists, one.findings, one.accepted,
+             CLASSES[one.kind])
+            for one in content.rules
+        ),
+    )  # fmt: skip
+    yield (
+        "来源问题",
+        ("规则", "问题", "字段", "级别", "涉及清单", "项数"),
+        (
+            (one.rule, one.title, one.field, SEVERITY_LABELS[one.severity], one.lists, one.findings)
+            for one in content.source_problems
+        ),
     )
     yield "未入组原因", ("原因", "清单"), ((one.text, one.lists) for one in content.reasons)
     yield (
@@ -92,7 +106,7 @@ def _sheets(content: ReportContent, seal: Seal | None) -> Iterator[Sheet]:
     yield (
         "数据包",
         ("数据包", "版本", "种类", "SHA-256"),
-        ((one.id, one.version, one.kind, one.digest) for one in content.packs),
+        ((one.id, one.version, pack_kind(one.kind), one.digest) for one in content.packs),
     )
 
 
@@ -125,11 +139,14 @@ def _study(content: ReportContent) -> Iterator[Sheet]:
             "名次", "清单", "批次中的序号", "科室", "医师", "DRG", "方向", "影响（权重）", "影响（元）", "影响说明", "证据强度",
             "得分", "证据", "怎样排除",
         ),
-        (
-            (one.rank, one.list_id, one.line, one.department, one.doctor, one.drg, one.direction,
-             one.effect_weight, one.effect_yuan, one.effect_text, one.strength, one.score,
-             "\n".join(f"{found.kind}（{found.strength:g}）：{found.text}" for found in one.evidence), one.clears)
-            for one in study.reviews
+        chain(
+            (
+                (one.rank, one.list_id, one.line, one.department, one.doctor, one.drg, one.direction,
+                 one.effect_weight, one.effect_yuan, one.effect_text, one.strength, one.score,
+                 "\n".join(f"{found.kind}（{found.strength:g}）：{found.text}" for found in one.evidence), one.clears)
+                for one in study.reviews
+            ),
+            [(None, f"说明：{note}") for note in (review_note(content),) if note],
         ),
     )  # fmt: skip
 
@@ -175,6 +192,8 @@ def _overview(content: ReportContent, seal: Seal | None) -> list[Sequence[Cell]]
             rows += [(f"{level}比较次数", number), (f"{level}提示数", content.study.flagged[level])]
     if missing := missing_payment(content):
         rows.append(("说明", missing))
+    if note := review_note(content):
+        rows.append(("说明", note))
     return rows + [("说明", note) for note in content.notes]
 
 
@@ -194,6 +213,7 @@ def _totals(it: Totals) -> tuple[Cell, ...]:
         it.weight, it.cmi, it.cost_lists, _yuan(it.cost), _yuan(it.mean_cost), it.days, _rounded(it.mean_stay),
         it.cost_index, it.cost_index_lists, it.time_index, it.time_index_lists, it.priced, _yuan(it.payment),
         _yuan(it.expected_cost if it.priced else None), _yuan(it.balance), it.dip_grouped, it.dip_score,
+        it.across, it.across_lists, it.source, it.pass_rate_besides,
     )  # fmt: skip
 
 
