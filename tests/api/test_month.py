@@ -132,6 +132,8 @@ def test_the_upcoded_lists_lead_the_ranking_with_effect_and_reasons() -> None:
     for row in top:
         assert row.evidence
         assert row.clears
+        if "没有合并症" in row.effect_text:
+            assert "合并症" not in row.clears
         assert row.effect_text
         assert row.effect_yuan is not None
 

@@ -193,3 +193,10 @@ def test_programs_read_reports_and_work_lists_and_are_written_down(site: Site, r
     assert found.count(("李四", "read-report", f"run {run_id}")) == 1
     assert found.count(("李四", "read-report", "report 1")) == 1
     assert len([one for one in found if one[1] == "read-worklist"]) == 2
+
+
+def test_a_month_that_is_none_is_told_how_to_write_one(ask: Ask) -> None:
+    for path in ("/api/v1/reports?month=2026-13", "/api/v1/batches?month=october"):
+        refused = ask("GET", path)
+        assert refused.status_code == 422
+        assert "应为年-月，如 2026-10" in refused.text
