@@ -11,7 +11,8 @@ from starlette.responses import Response
 from api.batch.runs import KIND_NAMES, STATE_NAMES, NoRunError, read_run, runs, summary
 from api.batch.totals import totals_of
 from api.problems import ProblemError
-from api.state import ServiceDep
+from api.state import Service, ServiceDep
+from models.pack import Manifest
 from models.report import SEVERITY_LABELS
 from web.pages import render
 
@@ -24,6 +25,7 @@ LONGEST_NUMBER = 12
 async def batches(request: Request, service: ServiceDep) -> Response:
     """The form for a file, and the last runs with their progress."""
     found = await run_in_threadpool(runs, service.database())
+    schemes, payments = await run_in_threadpool(_choices, service)
     today = datetime.now().astimezone()
     year, month = (today.year, today.month - 1) if today.month > 1 else (today.year - 1, 12)
     return render(
@@ -35,7 +37,28 @@ async def batches(request: Request, service: ServiceDep) -> Response:
         month=f"{year}-{month:02d}",
         limit=service.settings.upload_limit,
         region=service.settings.region,
+        scheme=service.settings.scheme,
+        schemes=schemes,
+        payments=payments,
+        unpriced=not any(_holds(one, service.settings.region, f"{year}-{month:02d}") for one in payments),
     )
+
+
+def _choices(service: Service) -> tuple[list[Manifest], list[Manifest]]:
+    """The DRG schemes and payment packs in use, by id."""
+    store = service.require().store
+    schemes, payments = (
+        sorted((pack.manifest for pack in store.active(kind)), key=lambda one: one.id)
+        for kind in ("drg-scheme", "drg-payment")
+    )
+    return schemes, payments
+
+
+def _holds(pack: Manifest, region: str, month: str) -> bool:
+    """Whether a pack holds in a region on some day of a month; batches.js asks the same of what is typed."""
+    begins = str(pack.effective_from or "")[:7]
+    ends = str(pack.effective_to or "9999-12")[:7]
+    return region.startswith(pack.region) and begins <= month <= ends
 
 
 @router.get("/batches/{run_id}")

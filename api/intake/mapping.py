@@ -7,7 +7,7 @@ import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
@@ -111,13 +111,19 @@ def read_mapping(path: Path) -> ColumnMapping:
             content = stream.read(MAX_MAPPING_BYTES + 1)
     except (OSError, ValueError) as error:
         raise MappingError([f"{path}：无法读取（{reason_of(error, '文件名无效')}）"]) from error
+    return mapping_of(content, str(path))
+
+
+def mapping_of(content: bytes, shown: str) -> ColumnMapping:
+    """A mapping from the content of the file that ``shown`` names. Raises MappingError."""
     if len(content) > MAX_MAPPING_BYTES:
-        raise MappingError([f"{path}：超过 {MAX_MAPPING_BYTES} 字节，不像是列对照文件"])
+        raise MappingError([f"{shown}：超过 {MAX_MAPPING_BYTES} 字节，不像是列对照文件"])
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise MappingError([f"{path}：不是 UTF-8 编码，请另存为 UTF-8"]) from error
-    return parse_mapping(text, path.stem, str(path), is_yaml=path.suffix.lower() in (".yaml", ".yml"))
+        raise MappingError([f"{shown}：不是 UTF-8 编码，请另存为 UTF-8"]) from error
+    name = PurePath(shown)
+    return parse_mapping(text, name.stem, shown, is_yaml=name.suffix.lower() in (".yaml", ".yml"))
 
 
 def parse_mapping(text: str, name: str, shown: str, *, is_yaml: bool = False) -> ColumnMapping:

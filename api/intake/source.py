@@ -205,7 +205,7 @@ class _Context:
         return FileRefusedError(
             path,
             "既不是清单（JSON、NDJSON、模板 .xlsx），也不是认识的病案首页列名；"
-            "医院自己的表格请先运行 qingdan intake columns 生成列对照，再用 --mapping 指定",
+            "医院自己的表格要另有列对照：用 qingdan intake columns 生成，核对后与这个文件一起指定",
         )
 
 

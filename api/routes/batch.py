@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from api.answers import API_PREFIX, JSON, Region, Scheme, answer, ok
 from api.batch.export import CHUNK, rejected_rows, result_lines
-from api.batch.jobs import Upload
+from api.batch.jobs import Upload, fit_name
 from api.batch.runs import (
     MONTH,
     BatchError,
@@ -27,18 +27,28 @@ from api.batch.runs import (
 )
 from api.batch.start import begin, stop
 from api.batch.totals import Totals, totals_of
+from api.intake.mapping import (
+    MAX_MAPPING_BYTES,
+    ColumnMapping,
+    MappingError,
+    mapping_of,
+    shipped_mapping,
+    shipped_names,
+)
 from api.limits import check_json_type
 from api.problems import FieldFault, ProblemError
 from api.reader import HEADER, reader_of
 from api.reading import FileRefusedError
 from api.settings import Settings
 from api.state import Service, ServiceDep
+from models.pack import PackError
 
 ADDRESS = f"{API_PREFIX}/batches"
 OCTETS = "application/octet-stream"
 WRITTEN = 1 << 20
 """Bytes that are written at once."""
 MOST_REJECTS = 1000
+MOST_FAULTS = 10
 
 EMPTY: dict[str, Any] = {
     "requestBody": {"required": True, "content": {JSON: {"schema": {"type": "object"}, "example": {}}}}
@@ -57,6 +67,29 @@ FileName = Annotated[
         max_length=255,
         description="文件名，如 lists.ndjson；决定怎样读取",
         examples=["lists.ndjson"],
+    ),
+]
+Payment = Annotated[
+    str,
+    Query(
+        pattern=r"^[a-z0-9._-]{0,64}$",
+        description="DRG 支付数据包编号；不写时按地区和出院日期选取。",
+        examples=["sichuan-2024"],
+    ),
+]
+MappingName = Annotated[
+    str,
+    Query(
+        max_length=255,
+        description="列对照：内置对照的名称（如 hqms），或 `mapping_bytes` 所指的文件的名称（.toml 或 .yaml）",
+    ),
+]
+MappingBytes = Annotated[
+    int,
+    Query(
+        ge=0,
+        le=MAX_MAPPING_BYTES,
+        description="报文开头有多少字节是列对照文件，其后才是清单文件；0 为没有",
     ),
 ]
 By = Annotated[str, Query(max_length=80, description="操作人，记入审计；反向代理已认出用户时以它为准")]
@@ -90,20 +123,28 @@ async def begin_batch(  # noqa: PLR0917 -- FastAPI gives them by name
     by: By = "",
     region: Region = "",
     scheme: Scheme = "",
+    payment: Payment = "",
+    mapping: MappingName = "",
+    mapping_bytes: MappingBytes = 0,
 ) -> Response:
     """报文就是文件本身：NDJSON、JSON、模板 .xlsx、CSV、Parquet 或它们的 zip。
+
+    医院自己导出的表格要有列对照：把列对照文件放在清单文件前面一起发来，用 `mapping_bytes` 写明它的字节数。
 
     清单在后台质控、分组并存入数据库，上传的文件用完即删。不接受服务器上的路径。
     """
     _check_type(request)
     if not MONTH.fullmatch(month):
         raise _invalid("month", "必须给出，如 2026-10")
-    service.require()
     settings = _settings(service, region, scheme)
+    await run_in_threadpool(_check_packs, service, scheme, payment)
     upload = await run_in_threadpool(_refusing, Upload, service.settings, name)
     try:
-        await _receive(request, upload)
-        run_id = await run_in_threadpool(_begin, service, settings, upload, month, _who(request, by))
+        lead = await _receive(request, upload, mapping_bytes)
+        chosen = await run_in_threadpool(_mapping, mapping, lead)
+        run_id = await run_in_threadpool(
+            _begin, service, settings, upload, month, _who(request, by), payment, chosen
+        )
     except BaseException:
         await asyncio.shield(run_in_threadpool(upload.discard))
         raise
@@ -128,19 +169,57 @@ def _who(request: Request, by: str) -> str:
     return by if by and HEADER not in request.headers else reader_of(request)
 
 
-async def _receive(request: Request, upload: Upload) -> None:
-    """Write the body as it comes; memory stays flat."""
+def _check_packs(service: Service, scheme: str, payment: str) -> None:
+    """Refuse at once what a run could not be made with."""
+    checker = service.require()
+    known = {pack.id for pack in checker.store.active("drg-scheme")}
+    if scheme and scheme not in known:
+        raise _invalid("scheme", f"没有在用的分组方案 {scheme}；可以写 {'、'.join(sorted(known))}")
+    if not payment:
+        return
+    known = {pack.id for pack in checker.store.active("drg-payment")}
+    if payment not in known:
+        raise _invalid("payment", f"没有在用的支付数据包 {payment}；可以写 {'、'.join(sorted(known))}")
+    try:
+        service.payment().plan(payment=payment, scheme=scheme)
+    except PackError as error:
+        raise _invalid("payment", str(error)) from error
+
+
+def _mapping(name: str, content: bytes) -> ColumnMapping | None:
+    """The mapping that came in front of the file, or the shipped one of that name."""
+    try:
+        if content:
+            return mapping_of(content, fit_name(name or "列对照.toml"))
+        if not name:
+            return None
+        if name in shipped_names():
+            return shipped_mapping(name)
+    except MappingError as error:
+        raise _invalid("mapping", "；".join(error.faults[:MOST_FAULTS])) from error
+    raise _invalid("mapping", f"没有名为“{name}”的内置对照；可以写 {'、'.join(shipped_names())}")
+
+
+async def _receive(request: Request, upload: Upload, lead: int) -> bytes:
+    """Write the body as it comes, but for the ``lead`` bytes in front, which are given; memory stays flat."""
     held = bytearray()
+    front = b""
     try:
         async for chunk in request.stream():
             held += chunk
-            if len(held) >= WRITTEN:
+            if lead and len(held) >= lead:
+                front, lead = bytes(held[:lead]), 0
+                del held[: len(front)]
+            if not lead and len(held) >= WRITTEN:
                 await run_in_threadpool(_refusing, upload.write, bytes(held))
                 held.clear()
     except ClientDisconnect:
         raise ProblemError("bad-request", "上传中断，没有开始批次；请重新上传") from None
+    if lead:
+        raise _invalid("mapping_bytes", "报文比它写的列对照文件还短；列对照在前，清单文件在后")
     await run_in_threadpool(_refusing, upload.write, bytes(held))
     await run_in_threadpool(_refusing, upload.close)
+    return front
 
 
 def _refusing(call: Any, *arguments: Any) -> Any:
@@ -150,9 +229,19 @@ def _refusing(call: Any, *arguments: Any) -> Any:
         raise ProblemError("not-ready", str(error)) from error
 
 
-def _begin(service: Service, settings: Settings, upload: Upload, month: str, by: str) -> int:
+def _begin(  # noqa: PLR0917 -- what the request has given
+    service: Service,
+    settings: Settings,
+    upload: Upload,
+    month: str,
+    by: str,
+    payment: str,
+    mapping: ColumnMapping | None,
+) -> int:
     try:
-        return begin(service.database(), settings, upload.path, month=month, by=by)
+        return begin(
+            service.database(), settings, upload.path, month=month, by=by, payment=payment, mapping=mapping
+        )
     except FileRefusedError as error:
         # The message has the path on the server in front.
         raise _invalid("body", str(error).replace(str(upload.path), upload.path.name)) from error

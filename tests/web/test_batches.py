@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -17,9 +18,11 @@ from api.batch.work import Options
 from api.intake.source import open_source
 from api.settings import Settings
 from api.store.database import Database
+from models.pack import PackStore
 from tests.api.batch.conftest import BROKEN, bodies, write_lists
 from tests.api.serving import running
 from web.app import create_app
+from web.batch import _holds
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +100,22 @@ def test_a_run_at_work_can_be_cancelled_and_a_cancelled_one_resumed(
     answer = client.post(f"/api/v1/batches/{at_work}/cancel", json={}, headers={"accept": "*/*"})
     assert answer.json()["state"] == "cancelling"
     assert "正在取消" in client.get("/batches").text
+
+
+def test_the_form_offers_the_packs_and_says_when_none_prices(client: httpx.Client) -> None:
+    page = client.get("/batches").raise_for_status().text
+    for name in ("region", "scheme", "payment", "mapping"):
+        assert f'id="upload-{name}" name="{name}"' in page
+    assert '<option value="chs-drg-2.0">' in page
+    assert '<option value="sichuan-2024" data-region="51" data-from="2024-01-01" data-to="">' in page
+    assert 'role="status"><span data-show="why">没有填写统筹地区' in page
+    assert "--" not in re.sub(r"<!--.*?-->", "", page)
+
+
+@pytest.mark.parametrize(
+    ("region", "month", "priced"),
+    [("5101", "2026-10", True), ("5101", "2023-12", False), ("31", "2026-10", False)],
+)
+def test_a_region_is_priced_where_and_when_a_pack_holds(region: str, month: str, priced: bool) -> None:
+    packs = [pack.manifest for pack in PackStore().active("drg-payment")]
+    assert any(_holds(one, region, month) for one in packs) is priced

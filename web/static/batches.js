@@ -28,7 +28,14 @@ form?.addEventListener("submit", (event) => {
     return;
   }
   const query = new URLSearchParams({ month: form.elements.month.value, name: file.name });
-  if (form.elements.by.value) query.set("by", form.elements.by.value);
+  for (const name of ["by", "region", "scheme", "payment"]) {
+    if (form.elements[name].value) query.set(name, form.elements[name].value);
+  }
+  const mapping = form.elements.mapping.files[0];
+  if (mapping?.size) {
+    query.set("mapping", mapping.name);
+    query.set("mapping_bytes", mapping.size);
+  }
   const bar = document.getElementById("sent");
   const button = form.querySelector("button");
   // Of all ways to send, only this one tells how much has been sent.
@@ -45,8 +52,25 @@ form?.addEventListener("submit", (event) => {
   say("");
   button.disabled = true;
   bar.hidden = false;
-  request.send(file);
+  // The server takes the mapping from the front of the body.
+  request.send(mapping?.size ? new Blob([mapping, file]) : file);
 });
+
+// Says whether a payment pack holds for the region and month, as the server does for what it filled in.
+function price() {
+  const { month, payment } = form.elements;
+  // Left empty, the region is that of the service.
+  const region = form.elements.region.value || form.dataset.region;
+  const holds = [...payment.options].some((one) => one.value && region.startsWith(one.dataset.region)
+    && one.dataset.from.slice(0, 7) <= month.value && month.value <= (one.dataset.to || "9999-12").slice(0, 7));
+  const note = document.getElementById("unpriced");
+  note.hidden = holds || payment.value !== "";
+  note.querySelector('[data-show="why"]').textContent = region ? `没有适用于地区 ${region} 的支付数据包` : "没有填写统筹地区";
+}
+if (form) {
+  form.addEventListener("input", price);
+  price();
+}
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-act-run]");

@@ -205,3 +205,67 @@ def test_old_uploads_of_no_run_are_removed(site: Site, database: Database) -> No
     Worker(lambda: site.database, site.settings, Queue(site.settings)).take_up()
     assert not old.folder.exists()
     assert new.folder.exists()
+
+
+OWN_TABLE = "号,名,主码\n1,甲,I10.x00\n2,乙,J18.900\n"
+OWN_MAPPING = """
+[setlinfo]
+mdtrt_id = "号"
+medcasno = "号"
+psn_name = "名"
+[[diseinfo]]
+diag_type = { value = "1", if_filled = "主码" }
+diag_code = "主码"
+"""
+
+
+def test_region_packs_and_mapping_come_with_the_file(client: httpx.Client, site: Site) -> None:
+    mapping, table = OWN_MAPPING.encode(), OWN_TABLE.encode()
+    answer = hand_in(
+        client,
+        mapping + table,
+        name="own.csv",
+        mapping="本院.toml",
+        mapping_bytes=str(len(mapping)),
+        region="51",
+        payment="sichuan-2024",
+        scheme="chs-drg-2.0",
+    )
+    assert answer.status_code == 200, answer.text
+    found = ended(client, answer.json()["id"])
+    assert (found["run"]["state"], found["run"]["lists"], found["run"]["rejected"]) == ("done", 2, 0)
+    database = Database.open(site.settings)
+    options = read_run(database, answer.json()["id"]).read_options
+    database.dispose()
+    assert (options.region, options.payment, options.scheme) == ("51", "sichuan-2024", "chs-drg-2.0")
+    assert options.mapping is not None
+    assert options.mapping.name == "本院"
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"payment": "no-such"}, "sichuan-2024"),
+        ({"scheme": "no-such"}, "chs-drg-2.0"),
+        ({"payment": "sichuan-2024", "scheme": "chs-drg-1.1"}, "不能用于 chs-drg-1.1"),
+        ({"mapping": "no-such"}, "hqms"),
+        ({"mapping": "a.toml", "mapping_bytes": "9"}, "TOML"),
+        ({"mapping": "a.yaml", "mapping_bytes": "9"}, "a.yaml"),
+        ({"mapping": "../../a.toml", "mapping_bytes": "900000"}, "还短"),
+        ({"mapping_bytes": "99999999"}, "mapping_bytes"),
+        ({"mapping_bytes": "-1"}, "mapping_bytes"),
+    ],
+)
+def test_packs_and_mappings_that_are_none_are_refused_and_nothing_is_kept(
+    client: httpx.Client, site: Site, query: dict[str, str], said: str
+) -> None:
+    answer = hand_in(client, b"= no = toml\n" + OWN_TABLE.encode(), name="own.csv", **query)
+    assert answer.status_code == 422, answer.text
+    assert said in answer.text
+    assert client.get("/api/v1/batches").json() == []
+    assert uploads(site.settings) == []
+
+
+def test_a_shipped_mapping_is_named_without_a_file(client: httpx.Client) -> None:
+    answer = hand_in(client, b"BAH,JBDM,ZYCS\n1,I10.x00,1\n", name="a.csv", mapping="n041")
+    assert ended(client, answer.raise_for_status().json()["id"])["run"]["lists"] == 1
