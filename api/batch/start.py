@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from api.batch.revalidate import run_revalidation
 from api.batch.runs import RunView, cancel, new_run, now, read_run
 from api.batch.work import Options
 from api.intake.mapping import ColumnMapping
-from api.intake.source import open_source
+from api.intake.source import Note, open_source
 from api.settings import Settings
 from api.store import audit
 from api.store.acceptances import StoredAcceptances
 from api.store.database import Database
+
+logger = logging.getLogger("qingdan.jobs")
 
 
 def begin(
@@ -73,8 +76,10 @@ def go_on(
     cluster: str = "",
     path: Path | None = None,
     report: Report = lambda _: None,
+    note: Note = logger.info,
 ) -> RunView:
     """Work on a run, from its beginning or from where it stopped. ``path``: where its input lies now.
+    ``note`` is told which files of it are not read with the mapping that was given.
 
     Raises FileRefusedError, PackError.
     """
@@ -83,7 +88,7 @@ def go_on(
         with open_executor(workers, cluster) as (executor, count):
             return run_revalidation(database, settings, run_id, executor, workers=count, report=report)
     options = run.read_options
-    source = open_source(path or Path(run.source), settings, options.mapping)
+    source = open_source(path or Path(run.source), settings, options.mapping, note)
     job = open_job(database, settings, options)
     with open_executor(workers, cluster) as (executor, count):
         return run_batch(database, run_id, source, job, executor, workers=count, report=report)

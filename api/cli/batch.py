@@ -155,7 +155,16 @@ def _work(  # noqa: PLR0917 -- what both commands have read
     count = default_workers() if workers is None else workers
     try:
         with _said(), _bar() as report, _between_parts(report) as still:
-            run = go_on(database, settings, run_id, workers=count, cluster=cluster, path=source, report=still)
+            run = go_on(
+                database,
+                settings,
+                run_id,
+                workers=count,
+                cluster=cluster,
+                path=source,
+                report=still,
+                note=error_line,
+            )
     except KeyboardInterrupt:
         fail(f"批次 {run_id} 被中断；已存的部分都在，可用 qingdan batch resume {run_id} 继续", 130)
     if run.state != "done":
