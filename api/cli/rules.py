@@ -109,7 +109,13 @@ def show(
     view = rule_view(rules, rule)
     running = "在用" if found["runs"] else "未启用"
     said = {"message": view.message, "advice": view.advice or rule.advice}
-    shown = {**found, **said, "basis": rule.basis.text, "severity": SEVERITY_LABELS[found["severity"]], "status": running}
+    shown = {
+        **found,
+        **said,
+        "basis": rule.basis.text,
+        "severity": SEVERITY_LABELS[found["severity"]],
+        "status": running,
+    }
     console = Console(highlight=False, soft_wrap=True)
     for key, label in _LABELS.items():
         value = shown.get(key)
