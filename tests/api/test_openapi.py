@@ -67,7 +67,7 @@ CHECKS = [
     suppress_health_check=list(HealthCheck),
 )
 def test_whatever_is_sent_the_answer_is_as_documented(case: schemathesis.Case[Any], address: str) -> None:
-    answer = case.call(base_url=address)
+    answer = case.call(base_url=address, timeout=120)
     case.validate_response(answer, checks=CHECKS)
     assert answer.status_code in (200, 400, 404, 405, 415, 422)
     if answer.status_code != 200:
