@@ -54,10 +54,9 @@ data: setup ## every shipped pack against its manifest
 docs: setup ## write the generated pages
 	$(BIN)/python -m qc_rules.catalogue
 
-docs-check: setup
+docs-check: setup ## the generated pages are up to date; that the examples of docs/ hold is among the tests
 	$(BIN)/python -m qc_rules.catalogue --check
 	$(BIN)/python -m api.demo.rules_report --check
-	$(BIN)/python -m pytest -q tests/docs
 
 rules-report: setup ## per rule: planted mistakes found, missed, false alarms on 5,000 clean lists
 	$(BIN)/python -m api.demo.rules_report
