@@ -101,8 +101,9 @@ def _stays_of_some(connection: Connection, run_ids: list[int]) -> dict[int, list
 
 
 def _records(connection: Connection, run_id: int) -> Iterator[list[tuple[int, bytes]]]:
-    rows = connection.execution_options(yield_per=FETCHED).execute(
-        select(RESULT.c.number, RESULT.c.record).where(RESULT.c.run_id == run_id)
+    rows = connection.execute(
+        select(RESULT.c.number, RESULT.c.record).where(RESULT.c.run_id == run_id),
+        execution_options={"yield_per": FETCHED},
     )
     for part in rows.partitions():
         yield [(number, record) for number, record in part]

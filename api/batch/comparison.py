@@ -487,8 +487,9 @@ def _lacking(connection: Connection, run_id: int, value: str) -> str:
 
 
 def _keys(connection: Connection, run_id: int) -> Iterator[tuple[int, str]]:
-    rows = connection.execution_options(yield_per=5000).execute(
-        select(RESULT.c.number, RESULT.c.list_key).where(RESULT.c.run_id == run_id).order_by(RESULT.c.number)
+    rows = connection.execute(
+        select(RESULT.c.number, RESULT.c.list_key).where(RESULT.c.run_id == run_id).order_by(RESULT.c.number),
+        execution_options={"yield_per": 5000},
     )
     for row in rows:
         yield row.number, row.list_key

@@ -170,10 +170,11 @@ def finished(database: Database, run_id: int) -> None:
 def rejected_rows(connection: Connection, run_id: int) -> Iterator[Reject]:
     """Every row of the input that held no list, in its order. Raises NoRunError."""
     run_of(connection, run_id)
-    rows = connection.execution_options(yield_per=CHUNK).execute(
+    rows = connection.execute(
         select(REJECT.c.source, REJECT.c.line, REJECT.c.column, REJECT.c.reason)
         .where(REJECT.c.run_id == run_id)
-        .order_by(REJECT.c.part, REJECT.c.position)
+        .order_by(REJECT.c.part, REJECT.c.position),
+        execution_options={"yield_per": CHUNK},
     )
     for row in rows:
         yield Reject(row.source, row.line, row.column, row.reason)

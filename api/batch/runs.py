@@ -210,7 +210,7 @@ def last_done(connection: Connection, month: str) -> int | None:
         select(RUN.c.id, RUN.c.options)
         .where(RUN.c.month == month, RUN.c.state == "done")
         .order_by(RUN.c.id.desc())
-    )
+    ).all()
     return next((row.id for row in rows if not tried(row.options)), None)
 
 

@@ -215,7 +215,7 @@ def department_names(settings: Settings) -> Mapping[str, str]:
 
 
 def _stream(connection: Connection, run_id: int, chosen: Filter, kind: Case[str]) -> Iterator[WorkRow]:
-    rows = connection.execution_options(yield_per=FETCHED).execute(_rows(run_id, chosen, kind))
+    rows = connection.execute(_rows(run_id, chosen, kind), execution_options={"yield_per": FETCHED})
     return map(_work_row, rows)
 
 

@@ -349,22 +349,25 @@ def stored_entries(
 ) -> Iterator[tuple[Entry, list[CrossFinding]]]:
     """Every list of a run in its order, with its findings; those across lists apart, too."""
     of_source = {(one.rule, one.field) for one in problems}
-    streamed = connection.execution_options(yield_per=FETCHED)
-    results = streamed.execute(
-        select(*_RESULT_COLUMNS).where(RESULT.c.run_id == run_id).order_by(RESULT.c.number)
+    streamed = {"yield_per": FETCHED}
+    results = connection.execute(
+        select(*_RESULT_COLUMNS).where(RESULT.c.run_id == run_id).order_by(RESULT.c.number),
+        execution_options=streamed,
     )
     findings = _by_number(
-        streamed.execute(
+        connection.execute(
             select(*_FINDING_COLUMNS)
             .where(FINDING.c.run_id == run_id)
-            .order_by(FINDING.c.number, FINDING.c.position)
+            .order_by(FINDING.c.number, FINDING.c.position),
+            execution_options=streamed,
         )
     )
     across = _by_number(
-        streamed.execute(
+        connection.execute(
             select(*_ACROSS_COLUMNS)
             .where(FINDING.c.run_id == run_id, FINDING.c.position >= ACROSS)
-            .order_by(FINDING.c.number, FINDING.c.position)
+            .order_by(FINDING.c.number, FINDING.c.position),
+            execution_options=streamed,
         )
     )
     found_at, across_at = next(findings, None), next(across, None)
@@ -482,10 +485,11 @@ def _cross_finding(row: Row[tuple[object, ...]], one: Row[tuple[object, ...]], f
 def _past_records(connection: Connection, run_ids: Sequence[int]) -> Iterator[Record]:
     """The records of earlier runs, each run as a file of its own, numbered from 1."""
     for file, run_id in enumerate(dict.fromkeys(run_ids), 1):
-        rows = connection.execution_options(yield_per=FETCHED).execute(
+        rows = connection.execute(
             select(RESULT.c.number, RESULT.c.record)
             .where(RESULT.c.run_id == run_id)
-            .order_by(RESULT.c.number)
+            .order_by(RESULT.c.number),
+            execution_options={"yield_per": FETCHED},
         )
         for number, record in rows:
             yield msgspec.structs.replace(_decode_record(record), file=file, line=number)
@@ -493,10 +497,11 @@ def _past_records(connection: Connection, run_ids: Sequence[int]) -> Iterator[Re
 
 def _coding_changes(connection: Connection, run_id: int) -> Iterator[CodingChange]:
     """Each list of a run that is stored in several versions: the codes of the first and of the run's own."""
-    rows = connection.execution_options(yield_per=FETCHED).execute(
+    rows = connection.execute(
         select(RESULT.c.list_key, RESULT.c.version, RESULT.c.list_id, RESULT.c.department)
         .where(RESULT.c.run_id == run_id, RESULT.c.version > 1)
-        .order_by(RESULT.c.number)
+        .order_by(RESULT.c.number),
+        execution_options={"yield_per": FETCHED},
     )
     while part := list(islice(rows, CHUNK)):
         versions = connection.execute(
