@@ -491,8 +491,9 @@ def _keys(connection: Connection, run_id: int) -> Iterator[tuple[int, str]]:
         select(RESULT.c.number, RESULT.c.list_key).where(RESULT.c.run_id == run_id).order_by(RESULT.c.number),
         execution_options={"yield_per": 5000},
     )
-    for row in rows:
-        yield row.number, row.list_key
+    with rows:
+        for row in rows:
+            yield row.number, row.list_key
 
 
 def _corrected(

@@ -176,5 +176,6 @@ def rejected_rows(connection: Connection, run_id: int) -> Iterator[Reject]:
         .order_by(REJECT.c.part, REJECT.c.position),
         execution_options={"yield_per": CHUNK},
     )
-    for row in rows:
-        yield Reject(row.source, row.line, row.column, row.reason)
+    with rows:  # whoever asks may want the first ones only
+        for row in rows:
+            yield Reject(row.source, row.line, row.column, row.reason)
