@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from coding.library import CodeTable, System
 from models.pack import Pack
@@ -69,7 +70,7 @@ class NameTable:
         place = {row["code"]: index for index, row in enumerate(rows)}
         titles = [row["name"] for row in rows]
         known = set(crosswalk)
-        editions = Counter(code for code, _ in known)
+        editions = Counter([code for code, _ in known])
         names, owner, edition = list(titles), list(range(len(rows))), [""] * len(rows)
         # An edition that has a code and no other name for it has the code's title.
         within = [0] * len(rows)
@@ -107,5 +108,6 @@ class NameTable:
         )
 
 
+@cache
 def _bit(edition: str) -> int:
     return EDITION_BITS.get(edition.partition("-")[0], 0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -268,11 +270,24 @@ def open_suggester(
 
     Raises PackError and ModelError.
     """
-    foundation = Foundation.load(store, system, region)
-    model, trained_on = models.load(system)
-    codings = [*trained_on, *accepted]
-    index = foundation.index(codings)
-    return Suggester(index, model, foundation.limits, remember(index, past_of(index, codings)))
+    with _uncollected():
+        foundation = Foundation.load(store, system, region)
+        model, trained_on = models.load(system)
+        codings = [*trained_on, *accepted]
+        index = foundation.index(codings)
+        return Suggester(index, model, foundation.limits, remember(index, past_of(index, codings)))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without cyclic garbage collection: it walks the growing tables again and again and finds nothing."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:

@@ -37,6 +37,10 @@ SAYS_ONE = 0.95
 """Cosine from which a name is the name of that one unit."""
 DEPARTMENT_WEIGHT = 0.3
 """How much it counts that a department codes a category oftener than the hospital (a logarithm)."""
+SUBCATEGORY_VOTE: dict[System, float] = {"icd10": 0.0, "icd9cm3": 0.8}
+"""How much the share of a subcategory in all scores (a logarithm) counts from the second place on: the
+operation is mostly clear and how finely it was coded is not, so that its other codes go before other
+operations. The categories of diagnoses are too like each other for that."""
 WHOLE_PREFERENCE = 0.3
 """How much covering more of a statement counts when units compete (exponent of the covered share)."""
 
@@ -146,9 +150,21 @@ class Suggester:
             against = np.array([bool(self._conflicts(int(name), context)) for name in comparison.names])
             scores = np.where(against, scores - 3.0, scores)
             probabilities = np.where(against, probabilities * CONFLICT_WEIGHT, probabilities)
-        order = np.lexsort((comparison.names, -scores))
+        order = self._order(comparison.names, scores)
         falling = np.minimum.accumulate(probabilities[order]) if len(order) else probabilities
         return Ranked(statement, comparison.names[order], falling, comparison.units[order], comparison, order)
+
+    def _order(self, names: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The best candidate, then the others by score and by what their subcategory has of all scores."""
+        order = np.lexsort((names, -scores))
+        weight = SUBCATEGORY_VOTE[self.system]
+        if not weight or len(order) < 2:
+            return order
+        _, group = np.unique(self.index.subcategories.of_name[names], return_inverse=True)
+        share = np.exp(scores - scores.max())
+        voted = scores + weight * np.log(np.bincount(group, share)[group] / share.sum() + 1e-9)
+        rest = order[1:]
+        return np.append(order[:1], rest[np.lexsort((names[rest], -voted[rest]))])
 
     def _mentions(
         self, source: Normalized, text: str, ranked: Ranked, context: Context | None, limit: int

@@ -126,7 +126,7 @@ _JOINTS = (
 _WEAK = frozenset("性的症病型部术和与伴有及后道处区腔体内下")
 STRENGTHS = {"icd10": (0.6, 1.0, 1.0, 1.5, 2.2), "icd9cm3": (1.0, 1.5, 1.5, 2.5)}
 """How roughly names are treated: every step's chance is multiplied by one of these."""
-HARD = {"icd10": (1.0, 1.6, 2.2, 2.8), "icd9cm3": (2.2, 3.0, 4.0)}
+HARD = {"icd10": (1.0, 1.6, 2.2, 2.8), "icd9cm3": (1.6, 2.2, 3.2)}
 """The same for calibration: real texts are further from the tables than what the ranker learns on, and a
 probability must not promise more than they allow."""
 SHARE_NOT_IN_EVERY_EDITION = 0.15
@@ -135,8 +135,11 @@ SHARE_OF_ALIASES = 0.1
 SHARE_NOT_BEIJING = 0.15
 """Of diagnoses that the Beijing edition does not write so: later editions added what records seldom say."""
 SHARE_OF_EXTENSIONS = {"icd10": 0.7, "icd9cm3": 0.1}
-SHARE_OF_GREY = 0.1
-SHARE_OF_VAGUE = 0.3
+KEPT_EXTENSIONS = {"icd10": 1.0, "icd9cm3": 0.1}
+"""Share of the examples wanting an extension code that are used: coders of procedures mostly choose the
+national code above it, which every edition has."""
+SHARE_OF_GREY = {"icd10": 0.1, "icd9cm3": 0.4}
+SHARE_OF_VAGUE = {"icd10": 0.3, "icd9cm3": 0.6}
 SPREAD_EXPONENT = 0.4
 """How much oftener a name comes that stands inside many other names."""
 COMMON_WEIGHT = {"icd10": 6.0, "icd9cm3": 8.0}
@@ -192,7 +195,16 @@ class Variations:
 
     def make(self, count: int) -> list[Example]:
         """``count`` examples."""
-        return [self._example() for _ in range(count)]
+        return [self._kept() for _ in range(count)]
+
+    def _kept(self) -> Example:
+        """An example; most of those that want extension codes give way to another where the system says so."""
+        share = KEPT_EXTENSIONS[self.system]
+        while True:
+            example = self._example()
+            extension = all(self.index.flags[name, 7] for name in example.names)
+            if share == 1 or not extension or self.random.random() < share:
+                return example
 
     def _weights(self) -> list[float]:
         """Short names that every edition knows are what doctors mostly mean."""
@@ -202,8 +214,8 @@ class Variations:
             weight = 2.718 ** (-max(len(name) - 4, 0) / 6)
             weight *= (
                 (1.0, SHARE_NOT_IN_EVERY_EDITION)[int(flags[6] < 3)]
-                * (1.0, SHARE_OF_GREY)[int(flags[3])]
-                * (1.0, SHARE_OF_VAGUE)[int(flags[5])]
+                * (1.0, SHARE_OF_GREY[self.system])[int(flags[3])]
+                * (1.0, SHARE_OF_VAGUE[self.system])[int(flags[5])]
             )
             if self.system == "icd10":
                 weight *= (SHARE_NOT_BEIJING, 1.0)[int(flags[13])]

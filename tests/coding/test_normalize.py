@@ -53,3 +53,8 @@ def test_a_latin_abbreviation_is_not_found_inside_a_word() -> None:
     assert replacer.replace("AMI") == "AMI"
     assert replacer.replace("急性MI") == "急性心肌梗死"
     assert replacer.replace("低血糖症") == "低血糖症"
+
+
+@given(st.lists(st.text(max_size=12), max_size=6))
+def test_many_names_are_spelled_as_each_alone(names: list[str]) -> None:
+    assert NORMALIZE.names(names) == [NORMALIZE.names([name])[0] for name in names]

@@ -16,6 +16,7 @@ from coding.suggestion.advice import advise
 from coding.suggestion.assembly import CUTS, SHIPPED_MODELS
 from coding.suggestion.context import Context
 from coding.suggestion.split import certainty_of
+from coding.suggestion.variations import Variations
 from coding.suggestion.words import Tokenizer
 from models.pack import PackStore
 from tests.coding.suggestion_fixtures import shipped
@@ -111,6 +112,49 @@ def test_candidates_are_in_order_and_each_code_stands_once() -> None:
 def test_procedures_are_suggested_too(text: str, subcategory: str) -> None:
     mention = shipped("icd9cm3").suggest(text)[0]
     assert mention.candidates[0].code.startswith(subcategory)
+
+
+def test_the_second_place_on_is_decided_by_the_subcategory_too_and_the_first_is_not() -> None:
+    suggester = shipped("icd9cm3")
+    of_name = suggester.index.subcategories.of_name
+    first, other = np.unique(of_name, return_index=True)[1][:2]
+    mates = np.flatnonzero(of_name == of_name[first])[:3]
+    names = np.array([int(other), *mates.tolist()], dtype=np.int64)
+    # Three of one subcategory share what is left; the lone one keeps the first place only as the best.
+    best_alone = suggester._order(names, np.array([1.0, 0.5, 0.5, 0.5]))
+    assert best_alone[0] == 0
+    close = suggester._order(names, np.array([0.5, 1.0, 0.4, 0.4]))
+    assert sorted(close.tolist()) == [0, 1, 2, 3]
+    assert close[0] == 1
+    assert close[-1] == 0
+    assert len(suggester._order(names[:0], np.zeros(0))) == 0
+
+
+@pytest.mark.parametrize("text", ["腹腔镜下胆囊切除术", "冠状动脉支架置入术", "全髋关节置换术", "剖宫产术"])
+def test_probabilities_of_procedures_never_rise(text: str) -> None:
+    values = [one.probability for one in shipped("icd9cm3").ranking(text)]
+    assert len(values) > 3
+    assert values == sorted(values, reverse=True)
+
+
+def test_few_examples_of_procedures_want_an_extension_code() -> None:
+    index = shipped("icd9cm3").index
+    examples = Variations(index, 11).make(400)
+    wanted = [all(index.flags[name, 7] for name in example.names) for example in examples]
+    assert sum(wanted) < 0.05 * len(examples)
+
+
+def test_an_exact_extension_name_is_still_suggested_first() -> None:
+    index = shipped("icd9cm3").index
+    rows = [
+        row
+        for row in range(len(index.names))
+        if index.flags[row, 7] and index.flags[row, 0] and not index.grey[row]
+    ]
+    asked = rows[:: max(len(rows) // 30, 1)]
+    firsts = [shipped("icd9cm3").ranking(index.shown[row])[0].code for row in asked]
+    right = sum(first == index.code(row) for first, row in zip(firsts, asked, strict=True))
+    assert right >= 0.8 * len(asked)
 
 
 def test_a_lower_segment_section_is_a_caesarean_section() -> None:
