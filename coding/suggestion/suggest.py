@@ -157,7 +157,8 @@ class Suggester:
     def _order(self, names: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.int64]:
         """The best candidate, then the others by score and by what their subcategory has of all scores."""
         order = np.lexsort((names, -scores))
-        weight = SUBCATEGORY_VOTE[self.system]
+        # A hospital's own codings teach how finely it codes; then its ranker needs no vote.
+        weight = SUBCATEGORY_VOTE[self.system] if self.model.memory is None else 0.0
         if not weight or len(order) < 2:
             return order
         _, group = np.unique(self.index.subcategories.of_name[names], return_inverse=True)
