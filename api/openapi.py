@@ -128,6 +128,8 @@ DESCRIPTIONS = {
     "Corrected": "保存的版本和它的质控结果；new 为 false 即内容没有变化",
     "Exported": "能导出的份数 written，不能导出的清单和原因 refused",
     "Refused": "一份不能导出的清单和原因；number 是它在批次中的序号",
+    "Notices": "批次要说明的：另存为新版本的清单数 renewed、出院不在当月的清单数 outside_month，以及说明文字",
+    "SourceProblem": "几乎每份清单都有的问题：涉及 lists 份清单，共 findings 处，多半出在数据来源",
     "Grouping": "入组 grouped、歧义组 QY ambiguous、未入组 0000 ungrouped、没有适用的分组方案 unjudged 的清单数",
     "Totals": "各结论的清单数、入组数、费用和预计支付（元）、各规则的问题数、所用的数据包",
     "RuleTotal": "一条规则的问题数和涉及的清单数，已接受的不计",
