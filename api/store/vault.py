@@ -175,7 +175,9 @@ class Vault:
         """
         before = json.loads(unmasked_payload(payload))
         true = json.loads(self.reveal(payload, identity))
-        whole = _Restoring(before, true).value(json.loads(corrected), before, true)
+        document = json.loads(corrected)
+        bare = _Restoring(before, true).value(_bare(document), _bare(before), _bare(true))
+        whole = bare if _bare(document) is document else {**document, "input": bare}
         return json.dumps(whole, ensure_ascii=False).encode(errors="surrogatepass")
 
     def person_keys(self, received: Received) -> tuple[bytes, ...]:
@@ -433,14 +435,22 @@ def _replaced(value: Any, text: str, by: str) -> Any:
     return value
 
 
+def _bare(document: Any) -> Any:
+    """The list itself: the form hands in with the interface's envelope what may have come without."""
+    inner = document.get("input") if isinstance(document, dict) else None
+    return inner if isinstance(inner, dict) else document
+
+
 class _Restoring:
-    """Puts true values where masks stand. Two numbers may have the same mask: the place tells them apart."""
+    """Puts true values where masks stand. Two numbers may have the same mask: place and name tell them apart."""
 
     def __init__(self, masked: Any, true: Any) -> None:
+        self.named: dict[tuple[str, str], list[Any]] = {}
+        """True values by the name of their field and the text that shows in their place."""
         self.wholes: dict[str, list[Any]] = {}
-        """True values by the text that shows in their place."""
+        """The same by the text alone."""
         self.fields: dict[str, list[str]] = {}
-        """The same of identity fields, which may have been named in a longer text."""
+        """True values of identity fields, which may have been named in a longer text."""
         self._learn(masked, true, "")
         # A mask is not part of a longer one.
         texts = sorted(self.fields, key=len, reverse=True)
@@ -455,17 +465,18 @@ class _Restoring:
             for item, original in zip(masked, true, strict=False):
                 self._learn(item, original, "")
         elif isinstance(masked, str) and "*" in masked and masked != true:
+            _add(self.named.setdefault((name, masked), []), true)
             _add(self.wholes.setdefault(masked, []), true)
             text = str(true)
             if name in _REPEATED and len(text.encode(errors="replace")) >= _SHORTEST_REPEATED:
                 _add(self.fields.setdefault(masked, []), text)
 
-    def value(self, corrected: Any, masked: Any, true: Any) -> Any:
+    def value(self, corrected: Any, masked: Any, true: Any, name: str = "") -> Any:
         """``corrected`` with true values; ``masked`` and ``true`` stood in its place before."""
         if isinstance(corrected, dict):
             before, after = (one if isinstance(one, dict) else {} for one in (masked, true))
             return {
-                name: self.value(item, before.get(name), after.get(name)) for name, item in corrected.items()
+                key: self.value(item, before.get(key), after.get(key), key) for key, item in corrected.items()
             }
         if isinstance(corrected, list):
             rows, originals = (one if isinstance(one, list) else [] for one in (masked, true))
@@ -476,8 +487,8 @@ class _Restoring:
             return corrected
         if corrected == masked:
             return true
-        if corrected in self.wholes:
-            return _only(self.wholes[corrected], corrected)
+        if originals := self.named.get((name, corrected)) or self.wholes.get(corrected):
+            return _only(originals, corrected)
         if self.within is None:
             return corrected
         return self.within.sub(lambda found: _only(self.fields[found[0]], found[0]), corrected)

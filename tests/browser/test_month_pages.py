@@ -171,7 +171,7 @@ def test_the_report_is_sealed_with_a_name_and_superseded_by_number(
     expect(page.locator("[role=alert]")).to_contain_text("取代第 1 号和理由", timeout=WORKING)
     expect(page.get_by_label("封存人")).to_have_value("王五")
     page.get_by_label("取代第几号").fill("1")
-    page.get_by_label("取代的理由").fill("更正后重新质控")
+    page.get_by_label("理由（取代或情形特殊时）").fill("更正后重新质控")
     seal_it.click()
     expect(page).to_have_url(re.compile("/reports/2$"), timeout=WORKING)
     expect(page.locator(".seal")).to_contain_text("取代第 1 号（更正后重新质控）")

@@ -250,6 +250,8 @@ def test_numbers_with_the_same_mask_come_back_each_in_its_place(patient: dict[st
 
     shown = json.loads(unmasked_payload(masked.payload))
     assert restored(shown) == patient
+    # The form hands in with an envelope, and in its own order, what may have come without.
+    assert restored({"infno": "4101", "input": shown}) == {"infno": "4101", "input": patient}
     shown["own_node"][2]["a"] += "，已核对"
     assert restored(shown)["own_node"][2]["a"] == f"联系{PERSON['coner_tel']}，已核对"
     shown["own_node"].pop(0)
