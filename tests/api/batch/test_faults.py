@@ -1,9 +1,8 @@
-"""Processes are killed, disks are full, inputs are hostile: nothing is lost, nothing stored twice, and it is said."""
+"""Processes are killed, inputs are hostile: nothing is lost, nothing stored twice, and it is said."""
 
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -188,33 +187,6 @@ def test_an_interrupted_command_says_how_to_go_on(site: Site, input_file: Path) 
     stopped = read_run(site.database, run_id)
     assert stopped.state == "cancelled"
     consistent(site.database, stopped)
-
-
-def room_for(size: int) -> Callable[[], None]:
-    """Makes a process one that can write no file longer than so many bytes."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-
-def test_a_full_disk_is_said_and_loses_no_part(site: Site, input_file: Path) -> None:
-    file = site.database.file
-    if file is None:
-        pytest.skip("服务器的磁盘不归本机管")
-    site.run(input_file, part_size=5)
-    run_id = site.new(input_file, part_size=5)
-    site.database.dispose()
-    room = file.stat().st_size + 400_000
-    status, said = finish(site.settings, "resume", str(run_id), "--workers", "0", preexec_fn=room_for(room))
-    assert status == 2, said
-    assert "没有写入" in said
-    assert "Traceback" not in said
-    stopped = read_run(site.database, run_id)
-    assert stopped.lists < LISTS
-    consistent(site.database, stopped)
-    status, said = finish(site.settings, "resume", str(run_id), "--workers", "0")
-    assert status == 1, said
-    run = read_run(site.database, run_id)
-    assert (run.lists, run.rejected) == (LISTS, 1)
-    consistent(site.database, run)
 
 
 def test_hostile_inputs_are_rejected_line_by_line_or_refused_as_a_whole(
