@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Executor, Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from api.batch.across import store_across
 from api.batch.export import rejected_rows
-from api.batch.runs import RUN_PART, BatchError, Claim, RunView, now, read_run
+from api.batch.runs import RUN, RUN_PART, BatchError, Claim, RunView, now, read_run
 from api.batch.storing import store_part
 from api.batch.work import (
     Job,
@@ -71,6 +71,8 @@ class Progress:
 
 
 Report = Callable[[Progress], object]
+Submitted = tuple[Future[bytes], int]
+"""A part that is worked on, and what is said of it when it is stored: bytes read, or its number."""
 
 
 def open_job(database: Database, settings: Settings, options: Options) -> Job:
@@ -102,11 +104,17 @@ def run_batch(
     """
     claim = Claim(database, run_id)
     run = claim.take()
-    driver = Driver(database, claim, run, job, executor, workers, report)
+    with guarded(claim, run_id):
+        Driver(database, claim, run, job, executor, workers, report).drive(source)
+    return read_run(database, run_id)
+
+
+@contextmanager
+def guarded(claim: Claim, run_id: int) -> Iterator[None]:
+    """Write down why a run did not go on. Raises PackError, or BatchError with the reason for what is none."""
     try:
-        driver.drive(source)
+        yield
     except BaseException as error:
-        driver.abandon()
         reason = failure(error)
         # Where the store is what failed, the silent run can be gone on with all the same.
         with suppress(StoreError):
@@ -114,7 +122,6 @@ def run_batch(
         if isinstance(error, PackError) or not isinstance(error, Exception):
             raise
         raise BatchError(f"批次 {run_id} 没有完成：{reason}") from error
-    return read_run(database, run_id)
 
 
 def failure(error: BaseException) -> str:
@@ -157,7 +164,7 @@ class Driver:
         self.report = report
         # Two parts for each worker: one under way, and the next one there when it is done.
         self.window = 2 * max(1, workers)
-        self.waiting: deque[tuple[Future[bytes], int]] = deque()
+        self.waiting: deque[Submitted] = deque()
         self.lists, self.rejected, self.done_bytes = run.lists, run.rejected, run.done_bytes
         self.started = self.beaten = monotonic()
         self.stopped = False
@@ -169,34 +176,53 @@ class Driver:
 
     def drive(self, source: Source) -> None:
         """Do what is left of the run."""
+        self.complete(self._submitted(source))
+
+    def _submitted(self, source: Source) -> Iterator[Submitted | None]:
         before = len(self.stored)
         number = -1
         for cut in cut_parts(source, self.run.part_size):
             number = cut.part.number
             known = self.stored.get(number)
-            if known is not None:
-                if known != input_digest(cut.part.items):
-                    raise BatchError(
-                        f"输入与批次 {self.run.id} 开始时不同（第 {number + 1} 部分，"
-                        f"从 {cut.part.items[0].source} 第 {cut.part.items[0].line} 行起）；"
-                        "请用原来的文件继续，或新建批次"
-                    )
-                self._beat()
+            if known is None:
+                yield self.executor.submit(check_part, self.job, cut.part), cut.read
+            elif known == input_digest(cut.part.items):
+                yield None
             else:
-                self.waiting.append((self.executor.submit(check_part, self.job, cut.part), cut.read))
-                while len(self.waiting) >= self.window and not self.stopped:
-                    self._store_next()
-            if self.stopped:
-                break
-        while self.waiting and not self.stopped:
-            self._store_next()
-        if self.stopped:
-            self.abandon()
-            self.claim.end("cancelled", CANCELLED)
-            return
+                raise BatchError(
+                    f"输入与批次 {self.run.id} 开始时不同（第 {number + 1} 部分，"
+                    f"从 {cut.part.items[0].source} 第 {cut.part.items[0].line} 行起）；"
+                    "请用原来的文件继续，或新建批次"
+                )
         if before > number + 1:
             raise BatchError(f"输入比批次 {self.run.id} 开始时短；请用原来的文件继续，或新建批次")
-        self._finish()
+
+    def complete(self, submitted: Iterable[Submitted | None]) -> bool:
+        """Store the parts in order, a window of them under way, and close the run; False when it was stopped.
+
+        None stands for a part that is stored already.
+        """
+        try:
+            for one in submitted:
+                if one is None:
+                    self._beat()
+                else:
+                    self.waiting.append(one)
+                while len(self.waiting) >= self.window and not self.stopped:
+                    self._store_next()
+                if self.stopped:
+                    break
+            while self.waiting and not self.stopped:
+                self._store_next()
+        finally:
+            # What no worker has begun is not worked on in vain.
+            for future, _ in self.waiting:
+                future.cancel()
+        if not self.stopped:
+            self._finish()
+        if self.stopped:
+            self.claim.end("cancelled", CANCELLED)
+        return not self.stopped
 
     def _store_next(self) -> None:
         """Wait for the oldest part and store it."""
@@ -207,11 +233,13 @@ class Driver:
         self.waiting.popleft()
         outcome = unpack_outcome(content)
         lists, rejected = self.lists + len(outcome.lists), self.rejected + len(outcome.rejects)
+        files = sum(not one.line for one in outcome.rejects)
         with self.database.begin() as connection:
             if not self.claim.write(
                 connection,
                 lists=lists,
                 rejected=rejected,
+                rejected_files=RUN.c.rejected_files + files,
                 parts_done=outcome.number + 1,
                 done_bytes=read,
             ):
@@ -258,7 +286,6 @@ class Driver:
             raise BatchError(f"没有读到任何清单：{self._first_rejects()}")
         found = store_across(self.database, self.run, self.job, self.executor, self._wait)
         if found is None:
-            self.claim.end("cancelled", CANCELLED)
             return
         whole = hashlib.sha256("".join(self.stored[part] for part in sorted(self.stored)).encode())
         with self.database.begin() as connection:
@@ -267,8 +294,6 @@ class Driver:
             self.stopped = not self.claim.write(connection, **finished, **whole_read)
             if not self.stopped:
                 found(connection)
-        if self.stopped:
-            self.claim.end("cancelled", CANCELLED)
 
     def _first_rejects(self) -> str:
         """Why there is nothing: the reasons of the first rows, and what to do."""
@@ -278,16 +303,12 @@ class Driver:
             found = list(islice(rejected_rows(connection, self.run.id), FIRST_REJECTS))
         # A line of junk may be of any length.
         said = "；".join(
-            f"{Path(one.source).name} 第 {one.line} 行 {one.column[:20]} {one.reason}"[:LONGEST_SAID]
+            f"{Path(one.source).name} {f'第 {one.line} 行 ' if one.line else ''}"
+            f"{one.column[:20]} {one.reason}"[:LONGEST_SAID]
             for one in found
         )
-        more = f"等 {self.rejected} 行" if self.rejected > len(found) else ""
+        more = f"等 {self.rejected} 处" if self.rejected > len(found) else ""
         return f"{said}{more}；请核对文件和它的格式"
-
-    def abandon(self) -> None:
-        """Take back what no worker has begun."""
-        for future, _ in self.waiting:
-            future.cancel()
 
 
 def cut_parts(source: Source, part_size: int) -> Iterator[_Cut]:

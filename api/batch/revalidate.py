@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from calendar import monthrange
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ import msgspec
 from sqlalchemy import Connection, Table, and_, func, insert, literal, select, update
 from sqlalchemy.engine.default import DefaultDialect
 
-from api.batch.driver import Driver, Report, failure, pinned
+from api.batch.driver import Driver, Report, Submitted, guarded, pinned
 from api.batch.runs import (
     FINDING,
     PACK_USE,
@@ -73,7 +73,7 @@ from api.settings import Settings
 from api.store import audit
 from api.store.acceptances import StoredAcceptances
 from api.store.bulk import insert_rows
-from api.store.database import Database, StoreError
+from api.store.database import Database
 from api.store.lists import latest
 from api.store.tables import ListVersion, RunPart, StoredText
 from api.store.vault import Vault, unmasked_payload
@@ -441,16 +441,8 @@ def run_revalidation(
         raise BatchError(f"批次 {run_id} 不是重新质控，请用 qingdan batch resume 继续")
     claim = Claim(database, run_id)
     run = claim.take()
-    try:
-        driver = _Revalidation(database, settings, claim, run, executor, workers, report)
-        driver.recheck()
-    except BaseException as error:
-        reason = failure(error)
-        with suppress(StoreError):
-            claim.end("cancelled" if isinstance(error, KeyboardInterrupt) else "failed", reason)
-        if isinstance(error, PackError) or not isinstance(error, Exception):
-            raise
-        raise BatchError(f"批次 {run_id} 没有完成：{reason}") from error
+    with guarded(claim, run_id):
+        _Revalidation(database, settings, claim, run, executor, workers, report).recheck()
     return read_run(database, run_id)
 
 
@@ -500,6 +492,10 @@ class _Revalidation(Driver):
     def recheck(self) -> None:
         """Do what is left of the run."""
         desk = recheck_desk(self.recheck_job)
+        if self.complete(self._asked(desk)):
+            self._say(desk)
+
+    def _asked(self, desk: RecheckDesk) -> Iterator[Submitted]:
         with self.database.read() as connection:
             last = _last_number(connection, self.base_run)
         size = self.run.part_size
@@ -510,21 +506,8 @@ class _Revalidation(Driver):
                 triage = _triaged(connection, desk, self.base_run, number * size + 1, (number + 1) * size)
                 lists = _stored_lists(connection, self.base_run, triage)
             self.parts[number] = triage
-            self.waiting.append(
-                (self.executor.submit(recheck_part, self.recheck_job, StoredPart(number, lists)), number)
-            )
-            while len(self.waiting) >= self.window and not self.stopped:
-                self._store_next()
-            if self.stopped:
-                break
-        while self.waiting and not self.stopped:
-            self._store_next()
-        if self.stopped:
-            self.abandon()
-            self.claim.end("cancelled", "已按要求取消；已存的部分都在，可以继续")
-            return
-        self._finish()
-        self._say(desk)
+            part = StoredPart(number, lists)
+            yield self.executor.submit(recheck_part, self.recheck_job, part), number
 
     def _store_next(self) -> None:
         future, number = self.waiting[0]
@@ -536,9 +519,15 @@ class _Revalidation(Driver):
         kept = [*triage.kept, *outcome.kept]
         lists = self.lists + len(kept) + len(outcome.lists)
         with self.database.begin() as connection:
-            rejected = self.rejected + _copy_rejects(connection, self.base_run, self.run.id, triage)
+            unread, files = _copy_rejects(connection, self.base_run, self.run.id, triage)
+            rejected = self.rejected + unread
             if not self.claim.write(
-                connection, lists=lists, rejected=rejected, parts_done=number + 1, done_bytes=lists
+                connection,
+                lists=lists,
+                rejected=rejected,
+                rejected_files=RUN.c.rejected_files + files,
+                parts_done=number + 1,
+                done_bytes=lists,
             ):
                 self.stopped = True
                 return
@@ -715,16 +704,17 @@ def _copy_kept(connection: Connection, base: int, run_id: int, triage: _Triage, 
         connection.execute(insert(kept_table).from_select(names, chosen, include_defaults=False))
 
 
-def _copy_rejects(connection: Connection, base: int, run_id: int, triage: _Triage) -> int:
-    """What the earlier run could not read stays unread; gives how many rows."""
+def _copy_rejects(connection: Connection, base: int, run_id: int, triage: _Triage) -> tuple[int, int]:
+    """What the earlier run could not read stays unread; gives how many rows and files, and how many files."""
     own = REJECT.c.run_id == base, REJECT.c.position.between(triage.first, triage.last)
-    count: int = connection.execute(select(func.count()).where(*own)).scalar_one()
+    lines = connection.execute(select(REJECT.c.line).where(*own)).scalars().all()
+    count, files = len(lines), sum(not line for line in lines)
     if count:
         columns = [column for column in REJECT.c if column.name != "run_id"]
         names = ["run_id", *(column.name for column in columns)]
         chosen = select(literal(run_id), *columns).where(*own)
         connection.execute(insert(REJECT).from_select(names, chosen, include_defaults=False))
-    return count
+    return count, files
 
 
 def differences(
