@@ -1,20 +1,25 @@
-"""What people should know of a run beside its results: lists kept as new versions, lists of another month."""
+"""What people should know of a run beside its results: files that were not read, lists of another month."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 
 import msgspec
 from sqlalchemy import Connection, func, select
 from sqlmodel import col
 
-from api.batch.runs import RESULT, RunView
+from api.batch.runs import REJECT, RESULT, RunView
 from api.store.lists import import_origin
 from api.store.tables import ListVersion
 
+MOST_FILES = 5
+"""Files that are named; the others are only counted."""
+LONGEST_NAME, LONGEST_REASON = 80, 120
+
 
 class Notices(msgspec.Struct, frozen=True):
-    """Counts of lists, and the same as sentences (Chinese).
+    """Counts of lists, and the same as sentences (Chinese), with what is to be known of how the input was read.
 
     ``renewed``: the store had the stay with other content, and the list became a further version;
     ``outside_month``: discharged in another month than the run's.
@@ -41,7 +46,7 @@ def notices_of(connection: Connection, run: RunView) -> Notices:
         .select_from(RESULT.join(ListVersion, joined))
         .where(own, (day < first) | (day >= behind))
     ).one()
-    texts = []
+    texts = [*_unread_files(connection, run), *run.notes.splitlines()]
     if renewed:
         texts.append(f"{renewed} 份与库里已有的就诊相同而内容不同，存为新版本（原版本保留）")
     if outside:
@@ -50,6 +55,21 @@ def notices_of(connection: Connection, run: RunView) -> Notices:
             "请核对月份是否写对"
         )
     return Notices(renewed, outside, tuple(texts))
+
+
+def _unread_files(connection: Connection, run: RunView) -> Iterator[str]:
+    """The files of a package or folder that could not be read at all, by name and with the reason."""
+    if not run.rejected_files:
+        return
+    rows = connection.execute(
+        select(REJECT.c.source, REJECT.c.reason)
+        .where(REJECT.c.run_id == run.id, REJECT.c.line == 0)
+        .order_by(REJECT.c.part, REJECT.c.position)
+        .limit(MOST_FILES)
+    )
+    named = [f"{row.source[-LONGEST_NAME:]}（{row.reason[:LONGEST_REASON]}）" for row in rows]
+    more = "等" if run.rejected_files > len(named) else ""
+    yield f"{run.rejected_files} 个文件无法读取：{'、'.join(named)}{more}"
 
 
 def _days(month: str) -> tuple[datetime, datetime]:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Table, insert, select, update
 from sqlmodel import SQLModel
 
 from api.batch.work import Kind, Options
+from api.intake.rejects import rejected_text
 from api.store import tables
 from api.store.database import Database
 from models.pack import PackError
@@ -39,6 +40,9 @@ STALE = timedelta(minutes=2)
 """A run whose driver has not been heard of for so long is taken over. It is heard of every ten seconds."""
 MONTH = re.compile(r"(19|20)\d{2}-(0[1-9]|1[0-2])")
 MAX_MESSAGE = 2000
+MOST_NOTES = 20
+LONGEST_NOTE = 300
+MORE_NOTES = "另有文件也用内置对照读取，没有逐个列出"
 
 
 def table(model: type[SQLModel]) -> Table:
@@ -66,6 +70,8 @@ class NoRunError(BatchError):
 class RunView(msgspec.Struct, frozen=True):
     """A run as people see it. ``message`` (Chinese) says why it failed, or what to know of it.
 
+    ``rejected_files`` of the ``rejected`` are whole files that could not be read, the others rows.
+
     ``finished_at`` − ``started_at`` counts the pauses between starts too.
     """
 
@@ -76,6 +82,7 @@ class RunView(msgspec.Struct, frozen=True):
     source: str
     lists: int
     rejected: int
+    rejected_files: int
     parts_done: int
     part_size: int
     total_bytes: int
@@ -89,6 +96,12 @@ class RunView(msgspec.Struct, frozen=True):
     message: str
     input_digest: str
     options: str
+    notes: str
+
+    @property
+    def rejected_text(self) -> str:
+        """What was not read, files apart from rows (Chinese)."""
+        return rejected_text(self.rejected_files, self.rejected - self.rejected_files)
 
     @property
     def share(self) -> float:
@@ -150,6 +163,7 @@ def new_run(
         "parts_done": 0,
         "lists": 0,
         "rejected": 0,
+        "rejected_files": 0,
         "total_bytes": total_bytes,
         "done_bytes": 0,
         "base_run": base_run,
@@ -157,6 +171,7 @@ def new_run(
         "created_by": by[:80],
         "worker": "",
         "message": "",
+        "notes": "",
     }
     with database.begin() as connection:
         key = connection.execute(insert(RUN).values(row)).inserted_primary_key
@@ -309,11 +324,24 @@ def requeue(database: Database, run_id: int) -> RunView:
         return run_of(connection, run_id)
 
 
+def keep_note(database: Database, run_id: int, text: str) -> None:
+    """Add a line to what is to be known of how the input was read; one that is there stays alone."""
+    line = " ".join(text.split())[:LONGEST_NOTE]
+    with database.begin() as connection:
+        known = run_of(connection, run_id).notes.splitlines()
+        if line in known or len(known) > MOST_NOTES:
+            return
+        if len(known) == MOST_NOTES:
+            line = MORE_NOTES
+        connection.execute(update(RUN).where(RUN.c.id == run_id).values(notes="\n".join([*known, line])))
+
+
 class RunSummary(msgspec.Struct, frozen=True):
     """A run for programs and pages. ``source`` is the name of the input, without its place on the server.
 
     ``share``: part of the input that is stored, 0 to 1; ``rate``: lists a second since it began, None while
-    it does not run; ``seconds_left`` by that rate. ``trial`` says what a trial tries out, "" for other runs.
+    it does not run; ``seconds_left`` by that rate. ``rejected_files`` of the ``rejected`` are whole files,
+    the others rows. ``trial`` says what a trial tries out, "" for other runs.
     """
 
     id: int
@@ -324,6 +352,7 @@ class RunSummary(msgspec.Struct, frozen=True):
     source: str
     lists: int
     rejected: int
+    rejected_files: int
     share: float
     rate: float | None
     seconds_left: int | None
@@ -334,6 +363,11 @@ class RunSummary(msgspec.Struct, frozen=True):
     finished_at: datetime | None
     message: str
     input_digest: str
+
+    @property
+    def rejected_text(self) -> str:
+        """What was not read, files apart from rows (Chinese)."""
+        return rejected_text(self.rejected_files, self.rejected - self.rejected_files)
 
 
 def summary(run: RunView) -> RunSummary:
@@ -353,6 +387,7 @@ def summary(run: RunView) -> RunSummary:
         source=Path(run.source).name,
         lists=run.lists,
         rejected=run.rejected,
+        rejected_files=run.rejected_files,
         share=round(run.share, 4),
         rate=rate,
         seconds_left=left,

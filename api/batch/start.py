@@ -9,7 +9,7 @@ from pathlib import Path
 from api.batch.driver import Report, open_job, pinned, run_batch
 from api.batch.executors import open_executor
 from api.batch.revalidate import run_revalidation
-from api.batch.runs import RunView, cancel, new_run, now, read_run
+from api.batch.runs import RunView, cancel, keep_note, new_run, now, read_run
 from api.batch.work import Options
 from api.intake.mapping import ColumnMapping
 from api.intake.source import Note, open_source
@@ -79,7 +79,7 @@ def go_on(
     note: Note = logger.info,
 ) -> RunView:
     """Work on a run, from its beginning or from where it stopped. ``path``: where its input lies now.
-    ``note`` is told which files of it are not read with the mapping that was given.
+    ``note`` is told which files of it are not read with the mapping that was given; the run keeps it too.
 
     Raises FileRefusedError, PackError.
     """
@@ -88,7 +88,12 @@ def go_on(
         with open_executor(workers, cluster) as (executor, count):
             return run_revalidation(database, settings, run_id, executor, workers=count, report=report)
     options = run.read_options
-    source = open_source(path or Path(run.source), settings, options.mapping, note)
+
+    def noted(text: str) -> None:
+        note(text)
+        keep_note(database, run_id, text)
+
+    source = open_source(path or Path(run.source), settings, options.mapping, noted)
     job = open_job(database, settings, options)
     with open_executor(workers, cluster) as (executor, count):
         return run_batch(database, run_id, source, job, executor, workers=count, report=report)

@@ -241,7 +241,7 @@ def _said_of(done: Done) -> str:
 
 
 def _sentence(run: RunView) -> str:
-    return f"批次 {run.id}（{run.month}）完成：清单 {run.lists} 份，未读取 {run.rejected} 行"
+    return f"批次 {run.id}（{run.month}）完成：清单 {run.lists} 份，未读取 {run.rejected_text}"
 
 
 @batch_app.command("list")
@@ -271,7 +271,7 @@ def list_runs(
             one.month,
             STATE_NAMES[one.state],
             str(one.lists),
-            str(one.rejected),
+            one.rejected_text if one.rejected else "0",
             f"{one.share:.0%}",
             _local(one.started_at or one.created_at),
             one.created_by,
@@ -298,7 +298,7 @@ def show(run_id: RunArgument, form: FormatOption = "table", home: HomeOption = N
         f"批次 {run.id}：{run.month}，{STATE_NAMES[run.state]}（{run.share:.0%}）{run.message}",
         run.trial and f"{run.trial}；不代表这个月，不能封存",
         f"输入 {run.source}，{run.created_by}，{_local(run.created_at)}",
-        f"清单 {run.lists} 份，未读取 {run.rejected} 行",
+        f"清单 {run.lists} 份，未读取 {run.rejected_text}",
         "、".join(f"{name} {count} 份" for name, count in totals.verdicts.items()),
         totals.grouping.text,
         *totals.notices.texts,

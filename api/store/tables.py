@@ -92,6 +92,8 @@ class Run(SQLModel, table=True):
     ``state``: queued, running, cancelling, cancelled, failed, done. ``options``: JSON of what decides the
     result (region, scheme, payment, DIP …); ``input_digest``: SHA-256 of the input as a whole, so that a
     resumed run meets the input it began with. ``base_run``: the run that a revalidation compares with.
+    ``rejected``: what held no list, rows and the ``rejected_files`` that could not be read at all.
+    ``notes``: what is to be known of how the input was read (Chinese), one line each.
     """
 
     __tablename__ = "run"
@@ -107,6 +109,8 @@ class Run(SQLModel, table=True):
     parts_done: int = 0
     lists: int = 0
     rejected: int = 0
+    # Stores of an earlier edition get the column with its value.
+    rejected_files: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     total_bytes: int = Field(default=0, sa_type=BigInteger)
     done_bytes: int = Field(default=0, sa_type=BigInteger)
     base_run: int | None = Field(default=None, foreign_key="run.id")
@@ -117,6 +121,7 @@ class Run(SQLModel, table=True):
     heartbeat_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     worker: str = Field(default="", max_length=120)
     message: str = Field(default="", sa_column=Column(Text, nullable=False))
+    notes: str = Field(default="", sa_column=Column(Text, nullable=False, server_default=""))
 
 
 class RunPart(SQLModel, table=True):

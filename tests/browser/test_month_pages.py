@@ -70,7 +70,7 @@ def test_a_file_is_handed_in_and_watched_until_it_is_done(page: Page, run_id: in
     page.goto(f"/batches/{run_id}")
     shown = page.locator(f'section[data-run="{run_id}"]')
     expect(shown.locator('[data-show="lists"]')).to_have_text(str(LISTS))
-    expect(shown.locator('[data-show="rejected"]')).to_have_text("1")
+    expect(shown.locator('[data-show="rejected"]')).to_have_text("1 行")
     expect(shown).to_contain_text(f"需修改 {1 + NO_PHONE} 份")
     expect(page.locator("#main")).to_contain_text("十月.ndjson，病案科")
     page.get_by_role("link", name="全部批次").click()

@@ -88,6 +88,12 @@ document.addEventListener("click", async (event) => {
   }
 });
 
+// What was not read, whole files apart from rows, as the server writes it.
+function unread(run) {
+  const rows = `${run.rejected - run.rejected_files} 行`;
+  return run.rejected_files ? `${run.rejected_files} 个文件、${rows}` : rows;
+}
+
 async function update() {
   const active = [...document.querySelectorAll("[data-run][data-state]")].filter((one) => !ENDED.includes(one.dataset.state));
   for (const place of active) {
@@ -96,7 +102,8 @@ async function update() {
     const { run } = await answer.json();
     // What the page shows of another state is the server's to say.
     if (run.state !== place.dataset.state) return location.reload();
-    for (const name of ["lists", "rejected"]) place.querySelector(`[data-show="${name}"]`).textContent = run[name];
+    place.querySelector('[data-show="lists"]').textContent = run.lists;
+    place.querySelector('[data-show="rejected"]').textContent = unread(run);
     const bar = place.querySelector("progress");
     if (bar) bar.value = run.share;
     const left = place.querySelector('[data-show="left"]');

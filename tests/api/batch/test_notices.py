@@ -16,14 +16,15 @@ from api.batch.executors import InProcess
 from api.batch.jobs import QUEUE_FILE, UPLOADS, Queue, Upload
 from api.batch.notices import notices_of
 from api.batch.revalidate import begin_revalidation, run_revalidation
-from api.batch.runs import BatchError, read_run
+from api.batch.runs import LONGEST_NOTE, MORE_NOTES, MOST_NOTES, BatchError, keep_note, read_run
 from api.batch.totals import totals_of
 from api.cli import run as command
+from api.services.month.report.stored import report_of
 from api.store import audit
 from api.store.lists import corrections, history, import_origin, open_masked, save_version
 from api.store.vault import Vault
 from models.pack import PROJECT_ROOT
-from tests.api.batch.conftest import BROKEN, Site, bodies
+from tests.api.batch.conftest import BROKEN, MONTH, REGION, Site, bodies, write_lists
 from tests.api.batch.test_driver import MakeFile
 from tests.api.batch.test_faults import PATIENCE, consistent, start, until
 from tests.api.batch.test_jobs import client, ended, hand_in  # noqa: F401 -- the fixture is found by its name
@@ -41,7 +42,7 @@ def test_a_run_that_read_no_list_has_failed_and_says_why(
 ) -> None:
     path = lists_file([BROKEN, *[b"\0" * 900] * 4])
     run_id = site.new(path, part_size=2)
-    with pytest.raises(BatchError, match=r"没有读到任何清单：lists\.ndjson 第 1 行.*等 5 行"):
+    with pytest.raises(BatchError, match=r"没有读到任何清单：lists\.ndjson 第 1 行.*等 5 处"):
         site.work(run_id, path)
     run = read_run(site.database, run_id)
     assert (run.state, run.lists, run.rejected) == ("failed", 0, 5)
@@ -203,3 +204,50 @@ def test_every_action_of_the_audit_log_has_a_label() -> None:
     }
     assert {"reveal", "open-list", "export-results", "batch", "backup"} <= written
     assert written <= set(audit.ACTION_LABELS)
+
+
+def test_whole_files_that_were_not_read_are_named_apart_from_rows(
+    site: Site, home: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    month, mapping = tmp_path / "month", tmp_path / "own.toml"
+    month.mkdir()
+    write_lists(month / "a.ndjson", [*bodies(3), BROKEN])
+    (month / "b.csv").write_text("x,y\n1,2\n")
+    (month / "c.csv").write_text("BAH,JBDM,ZYCS\n1,I10.x00,1\n")
+    (month / "d.xlsx").write_bytes(b"PK\x03\x04 cut off")
+    mapping.write_text('title = "本院"\n[[diseinfo]]\ndiag_code = "主码"\n')
+    asked = ["batch", "run", str(month), "--month", MONTH, "--region", REGION, "--workers", "0"]
+    assert command([*asked, "--mapping", str(mapping), "--home", home]) == 1
+    said = capsys.readouterr().out
+    assert "清单 4 份，未读取 2 个文件、1 行" in said
+    unread = re.search("2 个文件无法读取：(.*)", said)
+    assert unread
+    assert re.fullmatch(r"month/b\.csv（没有列对照.*）、month/d\.xlsx（.*）", unread[1])
+    read_otherwise = "month/c.csv：列对照“本院”对不上这个文件的列"
+    assert read_otherwise in said
+
+    run = read_run(site.database, 1)
+    assert (run.rejected, run.rejected_files) == (3, 2)
+    assert command(["batch", "show", "1", "--home", home]) == 0
+    shown = capsys.readouterr().out
+    for text in ("未读取 2 个文件、1 行", unread[0], read_otherwise):
+        assert text in shown
+    assert command(["batch", "list", "--home", home]) == 0
+    assert "2 个文件、1 行" in capsys.readouterr().out
+    content = report_of(site.database, site.settings, "1", with_study=False)
+    assert content.origin.rejected_text == "2 个文件、1 行"
+    again = begin_revalidation(site.database, site.settings, run, by="甲")
+    run = run_revalidation(site.database, site.settings, again, InProcess())
+    assert (run.rejected, run.rejected_files) == (3, 2)
+
+
+def test_notes_of_a_run_are_kept_once_and_not_without_end(site: Site, lists_file: MakeFile) -> None:
+    run_id = site.new(lists_file(bodies(1)))
+    for number in [0, 0, *range(2 * MOST_NOTES)]:
+        keep_note(site.database, run_id, f"文件 {number}\n<b> " + "长" * 1000)
+    lines = read_run(site.database, run_id).notes.splitlines()
+    assert len(lines) == MOST_NOTES + 1
+    assert len(set(lines)) == len(lines)
+    assert lines[0].startswith("文件 0 <b> 长")
+    assert lines[-1] == MORE_NOTES
+    assert max(map(len, lines)) == LONGEST_NOTE

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from api.intake.rejects import rejected_text
 from api.services.month.result import Candidate, Comparison, CrossFinding, Model, Review
 from models.report import Severity
 
@@ -265,8 +266,9 @@ class UsedPack(msgspec.Struct, frozen=True):
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """The run that a report stands on. ``finished``: instant in ISO 8601, "" when unknown; ``trial``: what it
-    tries out, "" for one that can speak for its month."""
+    """The run that a report stands on. ``finished``: instant in ISO 8601, "" when unknown; ``rejected``: rows
+    and files that were not read, of which ``rejected_files`` are whole files; ``trial``: what it tries out, ""
+    for one that can speak for its month."""
 
     run: int
     kind: str
@@ -275,6 +277,12 @@ class Origin(msgspec.Struct, frozen=True):
     finished: str
     rejected: int
     trial: str = ""
+    rejected_files: int = 0
+
+    @property
+    def rejected_text(self) -> str:
+        """What was not read, files apart from rows (Chinese)."""
+        return rejected_text(self.rejected_files, self.rejected - self.rejected_files)
 
 
 class Study(msgspec.Struct, frozen=True):

@@ -208,7 +208,7 @@ def _doubts(connection: Connection, run: StoredRun, content: ReportContent) -> l
     if not lists:
         fuller = [one for one in others if one.lists]
         raise ReportError(
-            f"批次 {run.id} 没有清单（未读取 {content.origin.rejected} 行），不能封存"
+            f"批次 {run.id} 没有清单（未读取 {content.origin.rejected_text}），不能封存"
             + (
                 f"；{run.month} 有清单的是{'、'.join(one.text for one in fuller[:MOST_OTHERS])}"
                 if fuller

@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Connection, Row, Table, func, select
 from sqlmodel import SQLModel
 
+from api.intake.rejects import rejected_text
 from api.services.month.records import Record
 from api.services.month.report.content import (
     CodingChange,
@@ -94,12 +95,18 @@ class StoredRun(msgspec.Struct, frozen=True):
     input_digest: str
     options: str
     rejected: int
+    rejected_files: int
     lists: int
     finished_at: datetime | None
 
     @property
     def read_options(self) -> _Options:
         return msgspec.json.decode(self.options, type=_Options)
+
+    @property
+    def rejected_text(self) -> str:
+        """What was not read, files apart from rows (Chinese)."""
+        return rejected_text(self.rejected_files, self.rejected - self.rejected_files)
 
     @property
     def trial(self) -> str:
@@ -235,6 +242,7 @@ def report_of(
                 finished=run.finished_at.isoformat(timespec="seconds") if run.finished_at else "",
                 rejected=run.rejected,
                 trial=run.trial,
+                rejected_files=run.rejected_files,
             ),
             packs=packs,
             files=tuple(dict.fromkeys(files)),

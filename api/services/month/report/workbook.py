@@ -159,7 +159,8 @@ def _overview(content: ReportContent, seal: Seal | None) -> list[Sequence[Cell]]
         ("出院日期", content.period),
         ("不是本月出院的清单", content.elsewhere),
         ("批次", content.origin.run),
-        ("没有读出清单的行", content.origin.rejected),
+        ("没有读出清单的行", content.origin.rejected - content.origin.rejected_files),
+        ("无法读取的文件", content.origin.rejected_files),
     ]
     if seal:
         rows += [
