@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Executor, Future
@@ -35,6 +36,8 @@ from api.settings import Settings
 from api.store.database import Database, StoreError
 from api.store.vault import Vault
 from models.pack import PackError
+
+logger = logging.getLogger("qingdan.batch")
 
 MAX_PART_BYTES = 8 << 20
 """A part of long lists ends here, so that the parts under way stay small."""
@@ -136,7 +139,8 @@ def failure(error: BaseException) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return "内存不足；已存的部分都在，可以减少 --workers 后继续"
-    return f"程序出错（{type(error).__name__}）；已存的部分都在，请联系维护人员"
+    logger.error("A run failed for a reason that is none of the input's", exc_info=error)
+    return f"程序出错（{type(error).__name__}）；已存的部分都在，请把日志交给维护人员"
 
 
 @dataclass(slots=True)
