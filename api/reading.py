@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -37,6 +39,39 @@ class FileRefusedError(ValueError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}：{reason}")
         self.reason = reason
+
+
+@contextmanager
+def reading(path: Path, fault: str = "读取中断") -> Iterator[None]:
+    """What hinders the reading of ``path`` as FileRefusedError; ``fault`` (Chinese) is what the system's is called."""
+    try:
+        yield
+    except DecodeError as error:
+        raise FileRefusedError(path, str(error)) from error
+    except OSError as error:
+        raise FileRefusedError(path, f"{fault}（{system_reason(error)}）") from error
+
+
+@contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """What hinders the opening of ``path`` as FileRefusedError; a name may be none that a file can have."""
+    try:
+        with reading(path, "无法读取"):
+            yield
+    except FileRefusedError:
+        raise
+    except ValueError as error:
+        raise FileRefusedError(path, "文件名无效") from error
+
+
+def shown(path: Path | str) -> str:
+    """A path as people read it: it may hold bytes that are no characters."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def shown_name(path: Path) -> str:
+    """The name of a file as people read it."""
+    return shown(path.name or path)
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -76,7 +111,7 @@ class SourceFile:
     @classmethod
     def open(cls, path: Path, settings: Settings) -> SourceFile:
         """Look at ``path`` and tell what it is. Raises FileRefusedError."""
-        try:
+        with opening(path):
             status = path.stat()
             if stat.S_ISDIR(status.st_mode):
                 raise FileRefusedError(path, "是文件夹，请给出其中的文件")
@@ -91,12 +126,6 @@ class SourceFile:
                 refuse_other_forms(path, magic)
                 encoding = encoding_of(stream)
                 form = _form(path, stream, encoding, settings.line_limit)
-        except OSError as error:
-            raise FileRefusedError(path, f"无法读取（{system_reason(error)}）") from error
-        except ValueError as error:
-            if isinstance(error, FileRefusedError):
-                raise
-            raise FileRefusedError(path, "文件名无效") from error
         return cls(path, form, status.st_size, encoding, settings)
 
     @property
@@ -106,14 +135,12 @@ class SourceFile:
 
     def items(self, advance: Advance = lambda _: None) -> Iterator[Item]:
         """Every list in the order of the file. Memory stays flat for NDJSON. Raises FileRefusedError."""
-        try:
-            if self.form == "xlsx":
+        if self.form == "xlsx":
+            with reading(self.path):
                 for row, received, error in read_workbook(self.path, self.settings.workbook_limit):
                     yield Item(row, received, error)
                 advance(self.size)
                 return
-        except (OSError, DecodeError) as error:
-            raise self._refusal(error) from error
         for raw in self.raw(advance):
             item = _item(raw)
             if self.form == "json" and item.received is None:
@@ -122,7 +149,7 @@ class SourceFile:
 
     def raw(self, advance: Advance = lambda _: None) -> Iterator[Raw]:
         """Every list as UTF-8 JSON, not decoded, in the order of the file. Raises FileRefusedError."""
-        try:
+        with reading(self.path):
             if self.form == "ndjson":
                 yield from self._lines(advance)
                 return
@@ -132,12 +159,6 @@ class SourceFile:
             else:
                 yield from self._whole()
             advance(self.size)
-        except (OSError, DecodeError) as error:
-            raise self._refusal(error) from error
-
-    def _refusal(self, error: OSError | DecodeError) -> FileRefusedError:
-        reason = f"读取中断（{system_reason(error)}）" if isinstance(error, OSError) else str(error)
-        return FileRefusedError(self.path, reason)
 
     def _whole(self) -> Iterator[Raw]:
         with self.path.open("rb") as stream:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -25,8 +24,11 @@ from api.reading import (
     FileRefusedError,
     SourceFile,
     encoding_of,
+    opening,
+    reading,
     refuse_other_forms,
-    system_reason,
+    shown,
+    shown_name,
     to_utf8,
 )
 from api.settings import Settings
@@ -83,16 +85,10 @@ def open_source(
     they are read. Raises FileRefusedError.
     """
     context = _Context(settings, mapping, _domains(settings), note)
-    try:
+    with opening(path):
         if path.is_dir():
             return _Folder(path, shown_name(path.absolute()), replace(context, among_others=True))
         return _open(path, shown_name(path), context)
-    except OSError as error:
-        raise FileRefusedError(path, f"无法读取（{system_reason(error)}）") from error
-    except ValueError as error:
-        if isinstance(error, FileRefusedError):
-            raise
-        raise FileRefusedError(path, "文件名无效") from error
 
 
 def open_table(
@@ -104,7 +100,7 @@ def open_table(
     """
     context = _Context(settings, mapping, _domains(settings), lambda _: None)
     rows: Sequence[Sequence[str]]
-    try:
+    with opening(path):
         with path.open("rb") as stream:
             magic = stream.read(len(MAGIC))
         if magic == MAGIC:
@@ -115,10 +111,6 @@ def open_table(
         else:
             table = _text_table(path, settings)
             rows = [one.cells for one in islice(table.records(), PROBED_RECORDS) if one.cells is not None]
-    except DecodeError as error:
-        raise FileRefusedError(path, str(error)) from error
-    except OSError as error:
-        raise FileRefusedError(path, f"无法读取（{system_reason(error)}）") from error
     found_plan = context.plan_among(path, rows)
     if found_plan is not None:
         return Header(rows[found_plan[0]]), found_plan[1]
@@ -129,11 +121,6 @@ def open_table(
 def _domains(settings: Settings) -> Callable[[], Domains]:
     """The value domains, read once for all tables of a source and only where there is one."""
     return cache(lambda: Domains(settings.store(), settings.region))
-
-
-def shown_name(path: Path) -> str:
-    """The name of a file as it is shown: it may hold bytes that are no characters."""
-    return os.fsencode(path.name or str(path)).decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,17 +324,11 @@ class _Delimited:
     size: int
 
     def items(self, advance: Advance = lambda _: None) -> Iterator[Incoming]:
-        try:
-            yield from self._items(advance)
-        except OSError as error:
-            raise FileRefusedError(self.table.path, f"读取中断（{system_reason(error)}）") from error
-
-    def _items(self, advance: Advance) -> Iterator[Incoming]:
         name, plan = self.name, self.plan
-        for record in self.table.records(advance, self.width):
-            if record.line <= self.header:
-                continue
-            yield _incoming(name, record, plan)
+        with reading(self.table.path):
+            for record in self.table.records(advance, self.width):
+                if record.line > self.header:
+                    yield _incoming(name, record, plan)
 
 
 def _incoming(name: str, record: Record, plan: Plan) -> Incoming:
@@ -369,12 +350,8 @@ class _Workbook:
     size: int
 
     def items(self, advance: Advance = lambda _: None) -> Iterator[Incoming]:
-        try:
+        with reading(self.path):
             yield from self._items()
-        except DecodeError as error:
-            raise FileRefusedError(self.path, str(error)) from error
-        except OSError as error:
-            raise FileRefusedError(self.path, f"读取中断（{system_reason(error)}）") from error
         advance(self.size)
 
     def _items(self) -> Iterator[Incoming]:
@@ -451,7 +428,7 @@ class _Parquet:
 
     def items(self, advance: Advance = lambda _: None) -> Iterator[Incoming]:
         name, plan = self.name, self.plan
-        try:
+        with reading(self.path):
             if plan is not None:
                 for number, cells in enumerate(text_rows(self.path, plan.names), start=1):
                     yield _incoming(name, Record(number, cells), plan)
@@ -460,10 +437,6 @@ class _Parquet:
                 for number, content in enumerate(rows, start=1):
                     error = "" if content else f"列 {self.column} 是空的"
                     yield Incoming(name, number, content or None, error, self.column if error else "")
-        except DecodeError as error:
-            raise FileRefusedError(self.path, str(error)) from error
-        except OSError as error:
-            raise FileRefusedError(self.path, f"读取中断（{system_reason(error)}）") from error
         advance(self.size)
 
 
@@ -507,8 +480,8 @@ class _Folder:
         self.size = sum(self._sizes)
 
     def items(self, advance: Advance = lambda _: None) -> Iterator[Incoming]:
-        for (shown, file), size in zip(self._files, self._sizes, strict=True):
-            name = os.fsencode(shown).decode("utf-8", "replace")
+        for (place, file), size in zip(self._files, self._sizes, strict=True):
+            name = shown(place)
             if file.is_symlink():
                 yield Incoming(name, WHOLE_FILE, None, "是链接，不读取链接指向的内容")
             else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from api.reading import FileRefusedError, SourceFile
+from api.reading import FileRefusedError, SourceFile, shown_name
 from api.services.check import Checker, case_of, discharge_date
 from api.services.payment import PaymentDesk, billing_of_list
 from api.settings import Settings
@@ -149,11 +148,6 @@ class Reading:
 
     def note(self, text: str) -> None:
         self.notes[text] = self.notes.get(text, 0) + 1
-
-
-def shown_name(path: Path) -> str:
-    """The name of a file as people read it: it may hold bytes that are no characters."""
-    return os.fsencode(path.name).decode("utf-8", "replace")
 
 
 People = Callable[[Received], tuple[bytes, ...]]

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import msgspec
 
+from api.reading import shown_name
 from api.services.check import Checker
 from api.services.month.comparisons import FALSE_DISCOVERY_RATE, LEVELS, GroupTally, Tally, compare
 from api.services.month.cross_list import PARAMETERS, CrossParameters, across, multiples
 from api.services.month.indications import Indications
 from api.services.month.ranking import rank
-from api.services.month.records import Reading, Record, Recorder, shown_name
+from api.services.month.records import Reading, Record, Recorder
 from api.services.month.residuals import Residuals, review_candidates
 from api.services.month.result import Comparison, CrossFinding, MonthReport, Review, Summary, Unread
 from api.settings import Settings
