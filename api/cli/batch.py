@@ -13,12 +13,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from api.cli.intake import MappingOption, mapping_option
-from api.cli.terminal import WIDE, HomeOption, RegionOption, SchemeOption, error_line, fail, plain, replacing
+from api.cli.terminal import (
+    HomeOption,
+    RegionOption,
+    SchemeOption,
+    error_line,
+    fail,
+    plain,
+    progress_bar,
+    replacing,
+    table_console,
+)
 from api.reading import NDJSON_SUFFIXES, FileRefusedError
 from api.settings import Settings, load_settings
 from models.report import SEVERITY_LABELS
@@ -225,7 +235,7 @@ def _not_begun() -> Iterator[None]:
 def _bar() -> Iterator[Callable[[Done], object]]:
     """Progress on standard error: part of the input, lists, lists a second, time left."""
     columns = (TextColumn("批次"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[said]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task("", total=None, said="")
 
         def report(done: Done) -> None:
@@ -258,9 +268,7 @@ def list_runs(
     if form == "json":
         typer.echo(msgspec.json.encode([shown(one) for one in found]).decode())
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDE
+    console = table_console()
     table = Table(
         "编号", "种类", "月份", "状态", "清单", "未读取", "进度", "开始", "操作人", "输入", box=None
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,13 +14,11 @@ from typing import Annotated, BinaryIO, Literal, Protocol, TextIO
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from api.cli.terminal import (
-    WIDE,
     WRONG_USAGE,
     HomeOption,
     RegionOption,
@@ -29,9 +26,11 @@ from api.cli.terminal import (
     error_line,
     fail,
     plain,
+    progress_bar,
     replacing,
+    table_console,
 )
-from api.reading import FileRefusedError, SourceFile
+from api.reading import FileRefusedError, SourceFile, shown
 from api.services.check import Checker
 from api.settings import load_settings
 from api.spreadsheet import ReportWorkbook
@@ -159,9 +158,7 @@ class TableWriter:
 
     def __init__(self, stream: TextIO, totals: Totals) -> None:
         self._totals = totals
-        self._console = Console(file=stream, highlight=False)
-        if not self._console.is_terminal:
-            self._console.width = WIDE
+        self._console = table_console(stream)
 
     def report(self, file: str, line: int, report: Report) -> None:
         console = self._console
@@ -264,7 +261,7 @@ def _check_file(
     progress: Progress | None,
 ) -> None:
     # A file name may hold bytes that are no characters; no form of output could repeat them.
-    file = os.fsencode(source.path).decode("utf-8", "replace")
+    file = shown(source.path)
     try:
         for item in source.items(
             (lambda n: progress.advance(progress.task_ids[0], n)) if progress else lambda _: None
@@ -312,11 +309,11 @@ def _writer(
 def _progress(sources: Sequence[SourceFile], out: Path | None) -> Iterator[Progress | None]:
     """A bar on standard error, only where a person waits for long and nothing else fills the screen."""
     size = sum(source.size for source in sources)
-    shown = size > LONG_FILE and sys.stderr.isatty() and (out is not None or not sys.stdout.isatty())
-    if not shown:
+    long = size > LONG_FILE and sys.stderr.isatty() and (out is not None or not sys.stdout.isatty())
+    if not long:
         yield None
         return
     columns = (TextColumn("检查"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with progress_bar(*columns) as progress:
         progress.add_task("检查", total=size)
         yield progress

@@ -14,10 +14,10 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from api.cli.terminal import HomeOption, RegionOption, fail, plain, replacing
+from api.cli.terminal import HomeOption, RegionOption, fail, plain, progress_bar, replacing, table_console
 from api.services.suggestion import SYSTEM_OF, AcceptedCodings, Kind, SuggestionService
 from api.services.suggestion import train as train_on
 from api.settings import Settings, load_settings
@@ -56,7 +56,7 @@ def _watching() -> Iterator[Watch]:
         TextColumn("{task.completed}/{task.total}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bar(*columns) as bar:
         tasks = {}
 
         def watch(stage: str, done: int, total: int) -> None:
@@ -238,9 +238,7 @@ def _print_scores(compared: list[tuple[str, tuple[measuring.Scores, ...]]]) -> N
                 str(one.hit5),
                 str(one.r10),
             )
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 140
+    console = table_console()
     console.print(table)
 
 
@@ -312,7 +310,5 @@ def suggest(
             notes = "；".join((*candidate.reasons, *candidate.flags, *candidate.warnings))
             first = plain(label) if place == 0 else ""
             table.add_row(first, candidate.code, candidate.name, f"{candidate.probability:.2f}", notes)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 160
+    console = table_console()
     console.print(table)

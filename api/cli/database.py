@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.cli.batch import ByOption, open_database, who
-from api.cli.terminal import WIDE, HomeOption, fail, plain, replacing
+from api.cli.terminal import HomeOption, fail, plain, replacing, say, table_console
 from api.settings import load_settings
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def status(home: HomeOption = None) -> None:
     database = Database.connect(settings)
     try:
         revision = database.revision()
-        _say(f"数据库：{database.name}")
-        _say(f"结构版本：{revision or '无'}（本程序 {HEAD}）")
+        say(f"数据库：{database.name}")
+        say(f"结构版本：{revision or '无'}（本程序 {HEAD}）")
         if revision != HEAD:
             fail("结构版本不是本程序的：旧的用 qingdan db upgrade 升级，新的请升级程序", 1)
         found = state_of(database)
@@ -49,9 +49,9 @@ def status(home: HomeOption = None) -> None:
             table.add_row(Text(label), str(count))
         Console(highlight=False).print(table)
         if found.size is not None:
-            _say(f"占用磁盘：{found.size / 1024 / 1024:.1f} MiB")
+            say(f"占用磁盘：{found.size / 1024 / 1024:.1f} MiB")
         try:
-            _say(f"身份密钥：{found.key_state(settings)}")
+            say(f"身份密钥：{found.key_state(settings)}")
         except StoreError as error:
             fail(str(error), 1)
         _verified(found.audit)
@@ -63,7 +63,7 @@ def status(home: HomeOption = None) -> None:
 def upgrade(home: HomeOption = None) -> None:
     """建立数据库，或把它的结构升级到本程序的版本；升级前请先备份。"""
     with open_database(home) as (_, database):
-        _say(f"{database.name}：结构版本 {database.revision()}，已是最新")
+        say(f"{database.name}：结构版本 {database.revision()}，已是最新")
 
 
 @db_app.command("backup")
@@ -82,7 +82,7 @@ def backup(
             database.backup(part)
         with database.begin() as connection:
             audit.record(connection, who(by), "backup", str(out), "", datetime.now().astimezone())
-    _say(f"已备份到 {out}；恢复时停止服务，把它放回原处，并放回同一把身份密钥")
+    say(f"已备份到 {out}；恢复时停止服务，把它放回原处，并放回同一把身份密钥")
 
 
 @db_app.command("audit")
@@ -129,9 +129,7 @@ def audit_log(
                 ),
             )
         )
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDE
+    console = table_console()
     if found:
         console.print(table)
     console.print(f"共 {len(found)} 条")
@@ -140,7 +138,7 @@ def audit_log(
 def _verified(found: Verified) -> None:
     if found.fault:
         fail(f"审计记录被改动过：{found.fault}；它前面的 {found.entries} 条完好", 1)
-    _say(
+    say(
         f"审计记录：{found.entries} 条，没有被改动"
         + (f"（末条校验值 {found.digest}）" if found.digest else "")
     )
@@ -153,7 +151,3 @@ def _day(text: str) -> datetime | None:
         return datetime.combine(date.fromisoformat(text), time()).astimezone()
     except ValueError:
         fail(f"--since 的日期“{text}”无效，应如 2026-10-01")
-
-
-def _say(text: str) -> None:
-    Console(highlight=False, soft_wrap=True).print(Text(plain(text)))

@@ -12,10 +12,9 @@ import typer
 from pydantic import SecretStr
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 
-from api.cli.terminal import HomeOption, fail, replacing
+from api.cli.terminal import HomeOption, fail, progress_bar, replacing
 from api.demo.case_mix import load_case_mix
 from api.demo.evaluation import Evaluation, group_weights
 from api.demo.generator import Generator
@@ -98,7 +97,7 @@ def _generate(checker: Checker, folder: Path, lists: int, seed: int) -> None:
         replacing(folder / LABELS_FILE) as label_part,
         list_part.open("wb") as list_stream,
         label_part.open("wb") as label_stream,
-        _progress() as progress,
+        progress_bar() as progress,
     ):
         for _ in progress.track(month.write(list_stream, label_stream), lists, description="生成"):
             pass
@@ -117,7 +116,7 @@ def _check(checker: Checker, folder: Path, lists: int, evaluation: Evaluation) -
         (folder / LISTS_FILE).open("rb") as list_stream,
         (folder / LABELS_FILE).open("rb") as label_stream,
         report_part.open("wb") as report_stream,
-        _progress() as progress,
+        progress_bar() as progress,
     ):
         pairs = progress.track(zip(list_stream, label_stream, strict=True), lists, description="质控分组")
         for content, label_text in pairs:
@@ -165,10 +164,6 @@ def _store_month(folder: Path, lists: int) -> None:
         f"这个月存入演示自己的数据库（批次 {run_id}，{perf_counter() - started:.1f} 秒），"
         f"在页面上看：qingdan serve --home {shown[3]}"
     )
-
-
-def _progress() -> Progress:
-    return Progress(console=Console(stderr=True), transient=True)
 
 
 def _print(evaluation: Evaluation, seconds: float, folder: Path) -> None:

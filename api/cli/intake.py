@@ -10,14 +10,15 @@ from typing import Annotated, BinaryIO
 import msgspec
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from api.cli.terminal import HomeOption, RegionOption, error_line, fail, plain, replacing
+from api.cli.terminal import HomeOption, RegionOption, error_line, fail, plain, progress_bar, replacing
 from api.intake.mapping import ColumnMapping, MappingError, read_mapping, shipped_mapping, shipped_names
 from api.intake.propose import propose
 from api.intake.rejects import Reject, RejectWriter, rejected_text
-from api.intake.source import WHOLE_FILE, FileRefusedError, Source, open_source, open_table, shown_name
+from api.intake.source import WHOLE_FILE, FileRefusedError, Source, open_source, open_table
+from api.reading import shown_name
 from api.settings import MIB, Settings, load_settings
 from models.wire import DecodeError, decode
 
@@ -219,6 +220,6 @@ def _progress(size: int) -> Iterator[Callable[[int], object]]:
         yield lambda _: None
         return
     columns = (TextColumn("读取"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task("读取", total=size)
         yield lambda taken: bar.advance(task, taken)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from api.cli.terminal import WIDE, HomeOption, RegionOption, SchemeOption, error_line, fail, plain, replacing
+from api.cli.terminal import (
+    HomeOption,
+    RegionOption,
+    SchemeOption,
+    counting,
+    error_line,
+    fail,
+    make_folder,
+    plain,
+    replacing,
+    say,
+    table_console,
+)  # fmt: skip
 from api.reading import FileRefusedError, SourceFile
 from api.services.check import Checker
 from api.settings import Settings, load_settings
-from models.system_errors import reason_of
 
 if TYPE_CHECKING:
     from api.services.month.result import Comparison, MonthReport
@@ -76,13 +84,13 @@ def month(  # noqa: PLR0917 -- the command line gives them by name
         fail(str(error))
     parameters = CrossParameters(_windows(windows), high_multiple, low_multiple)
     request = Request(files, past, settings.region, settings.scheme, payment or "", table, parameters)
-    _folder(out)
+    make_folder(out)
     checker = Checker.open(settings.store(), settings.region, settings.scheme)
     with ExitStack() as stack:
         inputs = (*files, *past, *([pairs] if pairs else []))
         json_part = stack.enter_context(replacing(out / JSON_FILE, inputs))
         book_part = stack.enter_context(replacing(out / WORKBOOK_FILE, inputs))
-        with _counting("统计") as advance:
+        with counting("统计") as advance:
             report = study(request, checker, settings, advance)
         json_part.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
         write_workbook(book_part, report)
@@ -105,7 +113,7 @@ def month_learn(
     table = Indications()
     unread = 0
     with replacing(out, tuple(files)) as part:
-        with _counting("学习") as advance:
+        with counting("学习") as advance:
             for path in files:
                 for item in SourceFile.open(path, settings).items():
                     if item.received is None:
@@ -115,12 +123,8 @@ def month_learn(
                     table.add(checker.rules.facts(item.received))
                     advance()
         part.write_text(table.text(), encoding="utf-8")
-    Console(soft_wrap=True, highlight=False).print(
-        Text(
-            plain(
-                f"学自 {table.lists} 份清单：{len(table.procedures)} 种手术操作亚目、{len(table.pairs)} 对，写入 {out}"
-            )
-        )
+    say(
+        f"学自 {table.lists} 份清单：{len(table.procedures)} 种手术操作亚目、{len(table.pairs)} 对，写入 {out}"
     )
     raise typer.Exit(1 if unread else 0)
 
@@ -145,26 +149,8 @@ def _windows(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
-def _folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        fail(f"{path}：不能建立文件夹（{reason_of(error, '文件夹名无效')}）")
-
-
-@contextmanager
-def _counting(text: str) -> Iterator[Callable[[], object]]:
-    """A count of lists on standard error while they are read."""
-    columns = (TextColumn("{task.description}"), TextColumn("{task.completed} 份"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(text, total=None)
-        yield lambda: bar.advance(task)
-
-
 def _print(report: MonthReport, folder: Path) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDE
+    console = table_console()
     summary = report.summary
     share = summary.complicated_share
     console.print(

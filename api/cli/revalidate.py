@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import Progress, TextColumn
+from rich.progress import TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -24,7 +23,7 @@ from api.cli.batch import (
     open_database,
     who,
 )
-from api.cli.terminal import WIDE, HomeOption, fail, plain, replacing
+from api.cli.terminal import HomeOption, fail, plain, progress_bar, replacing, table_console
 from models.report import SEVERITY_LABELS
 from models.wire import DecodeError
 
@@ -117,7 +116,7 @@ def revalidate(  # noqa: PLR0917 -- the command line gives them by name
 def _counting() -> Iterator[Callable[[Done], object]]:
     """Progress on standard error: lists, lists a second."""
     columns = (TextColumn("重新质控"), TextColumn("{task.fields[said]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task("", total=None, said="")
         yield lambda done: bar.update(task, said=f"{done.lists} 份，{done.rate:.0f} 份/秒")
 
@@ -154,9 +153,7 @@ def compare_command(
 def _print(found: RunComparison) -> None:
     from api.batch.comparison import summary_rows  # noqa: PLC0415
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDE
+    console = table_console()
     table = Table("项目", "原来", "现在", box=None)
     for label, was, now in summary_rows(found):
         table.add_row(*(Text(plain("—" if one is None else str(one))) for one in (label, was, now)))

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from api.cli.terminal import WIDE, HomeOption, RegionOption, error_line, fail, plain
+from api.cli.terminal import HomeOption, RegionOption, error_line, fail, plain, say, table_console
 from api.reading import FileRefusedError, SourceFile
 from api.services.acceptance import AcceptanceError, AcceptanceStore, NewAcceptance
 from api.services.rule_diff import RuleComparison, RuleDiff, named_pack
@@ -63,9 +63,7 @@ def list_rules(
         table.add_row(
             *map(Text, (entry.code, SEVERITY_LABELS[entry.severity], state, entry.title, entry.basis))
         )
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDE
+    console = table_console()
     console.print(table)
     console.print(f"共 {len(entries)} 条，在用 {sum(entry.runs for entry in entries)} 条")
 
@@ -154,10 +152,6 @@ def _packs(folders: list[Path] | None, store: PackStore) -> Iterator[Pack]:
                 error_line(fault)
 
 
-def _say(text: str) -> None:
-    Console(highlight=False, soft_wrap=True).print(Text(plain(text)))
-
-
 @rules_app.command("lint")
 def lint_rules(folders: FoldersArgument = None, region: RegionOption = None, home: HomeOption = None) -> None:
     """检查规则包：每处错误写明文件、行号和键；有错误时退出码为 1。"""
@@ -171,9 +165,9 @@ def lint_rules(folders: FoldersArgument = None, region: RegionOption = None, hom
             error_line(fault)
         if not faults:
             sound += 1
-            _say(f"{pack.id} {pack.manifest.version}（{pack.folder}）：没有错误")
+            say(f"{pack.id} {pack.manifest.version}（{pack.folder}）：没有错误")
             for blank in blanks(pack):
-                _say(f"  {blank}")
+                say(f"  {blank}")
     if sound < (len(folders) if folders else len(packs) + len(store.broken)):
         raise typer.Exit(1)
 
@@ -201,7 +195,7 @@ def try_examples(
             faults = result.faults
             ran.update(result.rules)
             if result.rules or not codes:
-                _say(f"{pack.id}：{len(result.rules)} 条规则，{result.examples} 个例子，{len(faults)} 处不符")
+                say(f"{pack.id}：{len(result.rules)} 条规则，{result.examples} 个例子，{len(faults)} 处不符")
         failed = failed or bool(faults)
         for fault in faults:
             error_line(fault)
@@ -226,8 +220,8 @@ def new(
     except PackError as error:
         fail("；".join(error.faults), 1)
     for path in made:
-        _say(f"已写入 {path}")
-    _say(
+        say(f"已写入 {path}")
+    say(
         f"填好后运行 qingdan rules lint {folder}、qingdan rules test {folder}，再用 qingdan packs import {folder} 装入"
     )
 
@@ -271,13 +265,11 @@ def diff_rules(  # noqa: PLR0917 -- the command line gives them by name
 
 
 def _print_diff(found: RuleDiff) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDE
+    console = table_console()
     unread = f"，不能检查 {found.unread} 份" if found.unread else ""
-    _say(f"{found.before} → {found.after}：{found.lists} 份清单{unread}")
+    say(f"{found.before} → {found.after}：{found.lists} 份清单{unread}")
     if not found.rules:
-        _say("没有不同")
+        say("没有不同")
         return
     table = Table("规则", "出现", "消失", "轻重改变", "清单", "内容", box=None)
     for one in found.rules:
@@ -285,14 +277,12 @@ def _print_diff(found: RuleDiff) -> None:
         table.add_row(Text(one.rule), *(Text(str(number)) for number in numbers), Text(plain(one.title)))
     console.print(table)
     moves = "，".join(f"{move} {count} 份" for move, count in found.moves.items())
-    _say(f"结论改变：{moves or '没有'}")
+    say(f"结论改变：{moves or '没有'}")
     for moved in found.moved[:MOVED_SHOWN]:
         scores = f"{moved.score_before} → {moved.score_after} 分"
-        _say(
-            f"  第 {moved.line} 行 {moved.list_id or '（无编号）'}：{moved.before} → {moved.after}，{scores}"
-        )
+        say(f"  第 {moved.line} 行 {moved.list_id or '（无编号）'}：{moved.before} → {moved.after}，{scores}")
     if len(found.moved) > MOVED_SHOWN:
-        _say("  ……其余见 --format json")
+        say("  ……其余见 --format json")
 
 
 @rules_app.command("accept")
@@ -321,7 +311,7 @@ def accept(  # noqa: PLR0917 -- the command line gives them by name
     asked = NewAcceptance(code, by, reason, last, list_id, field, value, department)
     with _refusals():
         made = _acceptances(home).add(asked, datetime.now().astimezone())
-        _say(f"已接受，编号 {made.id}")
+        say(f"已接受，编号 {made.id}")
 
 
 @rules_app.command("accepted")
@@ -348,9 +338,7 @@ def accepted(
         last = f"至 {a.until}" if a.until else "长期"
         cells = (a.id, a.rule, " ".join(filter(None, scope)), a.by, a.reason, last, state)
         table.add_row(*(Text(plain(cell)) for cell in cells))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDE
+    console = table_console()
     if shown:
         console.print(table)
     console.print(f"共 {len(shown)} 条")
@@ -365,7 +353,7 @@ def withdraw(
     """撤销一次接受：问题重新计入结论和得分；记录保留。"""
     with _refusals():
         found = _acceptances(home).withdraw(acceptance_id.upper(), by, datetime.now().astimezone())
-        _say(f"{found.acceptance.id} 已撤销（规则 {found.acceptance.rule}）")
+        say(f"{found.acceptance.id} 已撤销（规则 {found.acceptance.rule}）")
 
 
 def _acceptances(home: Path | None) -> AcceptanceStore:

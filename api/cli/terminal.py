@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 from rich.console import Console
+from rich.progress import Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from models.system_errors import reason_of
@@ -46,6 +47,41 @@ def fail(message: str, status: int = WRONG_USAGE) -> NoReturn:
     """Say what is wrong in one line and leave."""
     error_line(message)
     raise typer.Exit(status)
+
+
+def say(text: str) -> None:
+    """A sentence for people, in one line however long."""
+    Console(highlight=False, soft_wrap=True).print(Text(plain(text)))
+
+
+def table_console(stream: TextIO | None = None) -> Console:
+    """Where tables are printed; ``stream`` instead of standard output."""
+    console = Console(file=stream, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    return console
+
+
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """How far a long task is, on standard error, gone when it is done."""
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+@contextmanager
+def counting(text: str) -> Iterator[Callable[[], object]]:
+    """A count of lists on standard error while they are read."""
+    columns = (TextColumn("{task.description}"), TextColumn("{task.completed} 份"), TimeElapsedColumn())
+    with progress_bar(*columns) as bar:
+        task = bar.add_task(text, total=None)
+        yield lambda: bar.advance(task)
+
+
+def make_folder(path: Path) -> None:
+    """Leaves with a clear line when the folder of the results cannot be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        fail(f"{path}：不能建立文件夹（{reason_of(error, '文件夹名无效')}）")
 
 
 @contextmanager
