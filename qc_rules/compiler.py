@@ -21,7 +21,7 @@ from qc_rules.operators import (
     required_codes,
     row_walk,
 )
-from qc_rules.predicates import Hit, Predicate, Suspect, predicates
+from qc_rules.predicates import Enough, Hit, Predicate, Suspect, predicates
 from qc_rules.reference import Reference
 from qc_rules.schema import Rule
 from qc_rules.terms import NODE_OF_SCOPE, ROWS_WITH_CODES, Compilation, CompileError, Condition, Term
@@ -34,7 +34,8 @@ class CompiledRule:
     What may pass it over: ``codes``, combinations of which one must be in the list; ``missing``, fields of
     which one must be empty; ``allowed``, values of its first field with which it cannot fire; ``domains``,
     node, wire name and such values of every field that its predicate looks at; ``only``, something of the
-    whole list and the values that it must have. ``call``: its row predicate.
+    whole list and the values that it must have. ``call``: its row predicate. ``of_its_code``: the code that
+    must be in the list is that of the very row of diseinfo on which the rule fires.
     """
 
     rule: Rule
@@ -52,6 +53,7 @@ class CompiledRule:
     call: Callable[..., Iterable[Hit]] | None = None
     domains: tuple[tuple[str, str, frozenset[str | None]], ...] = ()
     only: tuple[Term, frozenset[Any]] | None = None
+    of_its_code: bool = False
 
     @property
     def node(self) -> str:
@@ -77,6 +79,11 @@ class CompiledRule:
         given = self.given
         return lambda facts, row, index: suspect(facts, index, row, given)
 
+    def enough(self, suspects: Enough) -> Callable[[Facts, list[int]], bool]:
+        """Whether its predicate may fire where these rows are all that are suspect."""
+        given = self.given
+        return lambda facts, rows: suspects(facts, rows, given)
+
 
 def compile_rule(rule: Rule, reference: Reference, settings: Mapping[str, Setting]) -> CompiledRule:
     """One rule ready to run. Raises CompileError."""
@@ -86,6 +93,7 @@ def compile_rule(rule: Rule, reference: Reference, settings: Mapping[str, Settin
     condition = None
     predicate = None
     call = None
+    of_its_code = False
     codes: tuple[Combination, ...]
     if checks:
         call, predicate, codes = _compile_check(compilation, when)
@@ -97,6 +105,7 @@ def compile_rule(rule: Rule, reference: Reference, settings: Mapping[str, Settin
         required = required_codes(compilation, when)
         codes = (required,) if required else ()
         prefixes = prefixes_of_row(compilation, when)
+        of_its_code = bool(prefixes) and required == (frozenset(("icd10", prefix) for prefix in prefixes),)
         hits = _walk(rule, first, prefixes, condition, _target(compilation))
     reads = tuple(compilation.reads)
     severity = _severity(rule, settings)
@@ -114,6 +123,7 @@ def compile_rule(rule: Rule, reference: Reference, settings: Mapping[str, Settin
             for node, wire, values in predicate.domains(reference, _given(compilation, when))
         ),
         only=_only_of_check(compilation, predicate, when) if predicate else _only(compilation, when),
+        of_its_code=of_its_code,
     )  # fmt: skip
 
 

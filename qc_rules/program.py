@@ -24,6 +24,8 @@ from qc_rules.terms import Condition, Term, dropped_in
 
 Judge = Callable[[Facts, Any, int], bool | None]
 """Whether a rule fires on one row (its index is -1 in setlinfo)."""
+Enough = Callable[[Facts, list[int]], bool]
+"""Whether a rule may fire that these rows of diseinfo point to."""
 Hits = Callable[[Facts], Iterable[Hit]]
 Numbered = tuple[int, Hits]
 """A rule and every place where it fires."""
@@ -44,8 +46,9 @@ class Program:
         self._rows: dict[str, list[tuple[int, Condition]]] = {}
         self._judges: dict[str, list[tuple[int, Judge]]] = {}
         self._defects: list[int] = []
-        self._several: list[tuple[int, float]] = []
+        self._several: list[tuple[int, Enough]] = []
         self._on_code: set[int] = set()
+        self._on_row: dict[int, Condition] = {}
         self._required: dict[str, list[tuple[int, tuple[Term, ...]]]] = {}
         self._domains: dict[str, list[tuple[int, str, frozenset[str | None]]]] = {}
         self._remembered: dict[tuple[str, tuple[str, ...]], list[tuple[int, Judge]]] = {}
@@ -53,7 +56,9 @@ class Program:
             if interface in one.rule.interfaces:
                 self._place(number, one, interface)
         diagnoses = ("diseinfo", MEMORABLE["diseinfo"][0])
-        self._diagnoses = _Diagnoses(self._remembered.pop(diagnoses, ()), self._on_code, self._several)
+        self._diagnoses = _Diagnoses(
+            self._remembered.pop(diagnoses, ()), self._on_code, self._on_row, self._several
+        )
         self._fused: list[_Required | _Domains | _Memory] = [
             *(_Required(node, found) for node, found in self._required.items()),
             *(_Domains(node, fields) for node, fields in self._domains.items()),
@@ -79,6 +84,8 @@ class Program:
         if one.condition is not None and (fields := _memorable(one)):
             judge = _of_kind(one.rule.scope, one.condition)
             self._remembered.setdefault((one.node, fields), []).append((number, judge))
+        elif one.condition is not None and one.of_its_code:
+            self._on_row[number] = one.condition
         elif one.codes:
             self._on_code.add(number)
             if one.predicate is not None and one.predicate.fields:
@@ -116,7 +123,7 @@ class Program:
             judge = one.suspects(predicate.suspect)
             self._remembered.setdefault(("diseinfo", MEMORABLE["diseinfo"][0]), []).append((number, judge))
             if predicate.suspects is not None:
-                self._several.append((number, predicate.suspects(one.given)))
+                self._several.append((number, one.enough(predicate.suspects)))
         elif predicate.newborn:
             self._of_newborns.append((number, one.hits))
         elif predicate.unless is not None:
@@ -256,6 +263,8 @@ def _memorable(one: CompiledRule) -> tuple[str, ...]:
     """The remembered fields from which the answer follows, or that a row could be the one; else empty."""
     if one.rule.scope not in (one.node, "list", *_BY_KIND, *_ONE_OF_THEM) or _walks_rows(one.rule.when):
         return ()
+    if one.codes and one.rule.scope in ("principal_diagnosis", "main_procedure"):
+        return ()  # few lists have such a code in that one place
     if one.node == "setlinfo" and (one.missing or one.allowed):
         return ()  # one of many fields that are read at once
     wires = []
@@ -337,10 +346,15 @@ class _Domains:
 
 
 class _Unusual(NamedTuple):
-    """What few rows have: rules to look at, rules that need other sets of codes beside, or not being western."""
+    """What few rows have.
+
+    ``rules`` to look at; ``pairs``: rules that need other sets of codes beside; ``conditions``: rules of such
+    a code, of which the rest depends on the list.
+    """
 
     rules: tuple[int, ...]
     pairs: tuple[tuple[int, int], ...]
+    conditions: tuple[tuple[int, Condition], ...]
     western: bool
 
 
@@ -355,10 +369,12 @@ class _Diagnoses:
         self,
         rules: Sequence[tuple[int, Judge]],
         on_code: Collection[int],
-        several: Sequence[tuple[int, float]],
+        on_row: Mapping[int, Condition],
+        several: Sequence[tuple[int, Enough]],
     ) -> None:
         self._rules = rules
         self._on_code = on_code
+        self._on_row = on_row
         self._several = several
         # A row is its own key: the remembered fields are all that it has.
         self._known: dict[Any, _Seen] = {}
@@ -380,17 +396,20 @@ class _Diagnoses:
                 seen = [known(row) or self._learn(facts, row, index) for index, row in enumerate(rows)]
         codes, texts, categories, sets, rest = zip(*seen, strict=True)
         western: Sequence[int] = range(len(rows))
-        pointed: list[int] = []
         pairs: list[tuple[int, int]] = []
-        for unusual in filter(None, rest):
-            pointed += unusual.rules
+        pointing: list[tuple[int, _Unusual]] = [(i, one) for i, one in enumerate(rest) if one is not None]
+        for _, unusual in pointing:
+            fired.update(unusual.rules)
             pairs += unusual.pairs
             if not unusual.western and type(western) is range:
                 western = [i for i, one in enumerate(rest) if one is None or one.western]
         facts.know_diagnoses(codes, western, categories, len(set(texts)) < len(texts))
-        fired.update(pointed)
-        for number, least in self._several:
-            if number in fired and pointed.count(number) < least:
+        for index, unusual in pointing:
+            for number, condition in unusual.conditions:
+                if condition(facts, rows[index], index):
+                    fired.add(number)
+        for number, enough in self._several:
+            if number in fired and not enough(facts, [i for i, one in pointing if number in one.rules]):
                 fired.remove(number)
         return reduce(or_, sets), pairs
 
@@ -406,8 +425,10 @@ class _Diagnoses:
         rules = [number for number, judge in self._rules if judge(facts, row, index)]
         rules += [number for number, need in led if not need and number in self._on_code]
         pairs = tuple((number, need) for number, need in led if need and number in self._on_code)
-        unusual = _Unusual(tuple(rules), pairs, index in facts.western)
-        usual = unusual.western and not rules and not pairs
+        on_row = self._on_row
+        conditions = tuple((number, on_row[number]) for number, _ in led if number in on_row)
+        unusual = _Unusual(tuple(rules), pairs, conditions, index in facts.western)
+        usual = unusual.western and not rules and not pairs and not conditions
         text, category = (code.code, intern(code.category)) if code else ("", "")
         # Rows share what they have in common: there is less to fetch from memory.
         sets = self._sets.setdefault(sets, sets)

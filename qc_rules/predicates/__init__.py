@@ -64,7 +64,7 @@ MEMORABLE: Mapping[str, tuple[tuple[str, ...], ...]] = {
 Test = Callable[[Facts], bool]
 Suspect = Callable[[Facts, int, Any, Mapping[str, Any]], bool]
 Glance = Callable[[Facts], Sequence[str]]
-Least = Callable[[Mapping[str, Any]], float]
+Enough = Callable[[Facts, Sequence[int], Mapping[str, Any]], bool]
 Derived = Callable[[Reference, Mapping[str, Any]], Any]
 Function = Callable[..., Iterable[Hit]]
 Domains = Callable[[Reference, Mapping[str, Any]], Iterable[tuple[str, str, Iterable[str]]]]
@@ -91,10 +91,10 @@ class Predicate:
     fields in ``MEMORABLE``, because the answer is remembered. ``sees``: all fields of setlinfo (wire names)
     that it looks at, where they are of one group there: then that answer is remembered too.
     ``suspect``: a row of diseinfo without which it cannot fire, told by the fields in ``MEMORABLE`` and the
-    parameters; ``suspects``: how many of them it takes. ``unless``: a test of the list (``usual.py``) with which it cannot fire;
-    ``glance``: a look at the list that names it where it may fire. With both codes and
-    ``fields``, either is a reason to call it. ``derived``: arguments worked out once, from the reference
-    tables and the parameters of the rule.
+    parameters; ``suspects``: whether it may fire where just these rows are suspect. ``unless``: a test of the
+    list (``usual.py``) with which it cannot fire; ``glance``: a look at the list that names it where it may
+    fire. With both codes and ``fields``, either is a reason to call it. ``derived``: arguments worked out
+    once, from the reference tables and the parameters of the rule.
     """
 
     function: Function
@@ -114,7 +114,7 @@ class Predicate:
     derived: Mapping[str, Derived] = field(default_factory=dict)
     sees: tuple[str, ...] = ()
     suspect: Suspect | None = None
-    suspects: Least | None = None
+    suspects: Enough | None = None
     glance: Glance | None = None
 
     def arguments(self) -> dict[str, bool]:
@@ -147,7 +147,7 @@ def predicate(
     derived: Mapping[str, Derived] | None = None,
     sees: tuple[str, ...] = (),
     suspect: Suspect | None = None,
-    suspects: Least | None = None,
+    suspects: Enough | None = None,
     glance: Glance | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function under its own name, to be used as ``check: NAME``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -90,26 +90,28 @@ def _unspecified(facts: Facts, index: int, _row: Any, _given: Mapping[str, Any])
     return code is not None and code.code.endswith(UNSPECIFIED)
 
 
-def _half(given: Mapping[str, Any]) -> float:
-    return float(given["at_least"]) / 2
-
-
-@predicate(suspect=_unspecified, suspects=_half)
-def mostly_unspecified(facts: Facts, *, at_least: int, percent: float) -> Iterable[Hit]:
-    """More than ``percent`` % of ``at_least`` or more diseases have a code of 未特指 (x.900)."""
-    western, codes = facts.western, facts.diagnosis_codes
-    if len(western) < at_least:
-        return ()
-    rows = [i for i in western if (code := codes[i]) and code.code[-4:] == UNSPECIFIED]
-    if len(rows) < at_least / 2:
-        return ()
+def _diseases(facts: Facts) -> int:
+    """How many western diagnoses are diseases, not symptoms (R) or factors of health status (Z)."""
     categories = facts.western_categories
     if categories is None:
-        categories = [code.category if (code := codes[i]) else "" for i in western]
-    diseases = len([1 for one in categories if one and one[0] not in "RZ"])
-    if diseases < at_least or len(rows) * 100 <= percent * diseases:
+        categories = [code.category if (code := facts.diagnosis_codes[i]) else "" for i in facts.western]
+    return len([1 for one in categories if one and one[0] not in "RZ"])
+
+
+def _mostly(facts: Facts, unspecified: Sequence[int], given: Mapping[str, Any]) -> bool:
+    if len(unspecified) < given["at_least"] / 2:
+        return False
+    diseases = _diseases(facts)
+    return bool(diseases >= given["at_least"] and len(unspecified) * 100 > given["percent"] * diseases)
+
+
+@predicate(suspect=_unspecified, suspects=_mostly)
+def mostly_unspecified(facts: Facts, *, at_least: int, percent: float) -> Iterable[Hit]:
+    """More than ``percent`` % of ``at_least`` or more diseases have a code of 未特指 (x.900)."""
+    rows = [i for i in facts.western if _unspecified(facts, i, None, {})]
+    if not _mostly(facts, rows, {"at_least": at_least, "percent": percent}):
         return ()
-    values = {"count": len(rows), "of": diseases, "codes": shown_diagnoses(facts, rows)}
+    values = {"count": len(rows), "of": _diseases(facts), "codes": shown_diagnoses(facts, rows)}
     return (Hit("diseinfo", rows[0], "diag_code", values=values),)
 
 
@@ -120,7 +122,13 @@ def _later_or_state(facts: Facts, index: int, row: Any, given: Mapping[str, Any]
     )
 
 
-@predicate(suspect=_later_or_state)
+def _out_of_order(facts: Facts, found: Sequence[int], _given: Mapping[str, Any]) -> bool:
+    """Whether not all of these rows are states that stand last, where they belong."""
+    rows = facts.list.diagnoses
+    return found[0] + len(found) < len(rows) or AROSE_LATER in [rows[i].condition_on_admission for i in found]
+
+
+@predicate(suspect=_later_or_state, suspects=_out_of_order)
 def diagnoses_misordered(facts: Facts, *, chronic: tuple[str, ...], states: tuple[str, ...]) -> Iterable[Hit]:
     """A complication of this stay behind a mild chronic disease, or a disease behind a mere state.
 

@@ -62,7 +62,7 @@ def indication_not_listed(facts: Facts, *, level: str) -> Iterable[Hit]:
             continue
         if level == "organ" and procedure.kind not in SURGICAL:
             continue
-        if not row.categories.isdisjoint(facts.categories):
+        if not row.categories.isdisjoint(facts.western_categories or facts.categories):
             continue
         if codes is None:
             codes = [code.code for i in facts.western if (code := facts.diagnosis_codes[i]) is not None]
@@ -101,11 +101,13 @@ def side_of(name: str | None) -> str:
 
 
 @predicate(codes=_any_procedure)
-def sides_disagree(facts: Facts) -> Iterator[Hit]:
+def sides_disagree(facts: Facts) -> Iterable[Hit]:
     """A procedure on one side of the body, while every diagnosis that it is done for is on the other."""
-    names = [row.name for row in facts.list.procedures if row.name]
-    if not any(LEFT in name or RIGHT in name for name in names):
-        return
+    names = "、".join([row.name for row in facts.list.procedures if row.name])
+    return _against_side(facts) if LEFT in names or RIGHT in names else ()
+
+
+def _against_side(facts: Facts) -> Iterator[Hit]:
     table = facts.reference.indications
     rows = facts.list.diagnoses
     for index, code in enumerate(facts.procedure_codes):

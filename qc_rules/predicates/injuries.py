@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from models.settlement_list import FIELDS
-from qc_rules.code_pairs import shown_diagnoses
+from qc_rules.code_pairs import placed, shown_diagnoses
 from qc_rules.facts import Facts
 from qc_rules.predicates import Hit, predicate
+from qc_rules.reference import Reference
 
 COMA = ("pwcry_bfadm_coma_dura", "pwcry_afadm_coma_dura")
 """颅脑损伤患者 昏迷时长 before and after admission."""
@@ -45,7 +47,13 @@ def poisoning_without_manifestation(
         yield Hit("diseinfo", rows[0], "diag_code")
 
 
-@predicate(diagnoses="fractures")
+def _same_part(_reference: Reference, given: Mapping[str, Any]) -> list[list[list[tuple[str, str]]]]:
+    """For each part of the body, its fracture and its wound."""
+    pairs = zip(given["fractures"], given["wounds"], strict=True)
+    return [[placed("icd10", (fracture,)), placed("icd10", (wound,))] for fracture, wound in pairs]
+
+
+@predicate(combinations=_same_part)
 def fracture_and_wound(facts: Facts, *, fractures: tuple[str, ...], wounds: tuple[str, ...]) -> Iterator[Hit]:
     """A closed fracture and an open wound of the same part of a limb, each with its own code.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
-from qc_rules.code_pairs import shown_diagnoses, shown_procedures
+from qc_rules.code_pairs import placed, shown_diagnoses, shown_procedures
 from qc_rules.facts import Facts
 from qc_rules.predicates import Hit, predicate
 from qc_rules.predicates.together import AROSE_LATER
@@ -27,8 +28,14 @@ def complication_after_operation(
         yield Hit("diseinfo", principal, "diag_code", values={"procedures": shown_procedures(facts, done)})
 
 
-def _ranked(_reference: Reference, given: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [("principal", prefix) for rank in given["ranks"] for prefix in rank.split(",")]
+def _ranked(_reference: Reference, given: Mapping[str, Any]) -> list[list[list[tuple[str, str]]]]:
+    """For each rank, a principal diagnosis of it and another diagnosis so many ranks above."""
+    ranks = [rank.split(",") for rank in given["ranks"]]
+    return [
+        [placed("principal", rank), placed("icd10", chain.from_iterable(ranks[level + given["distance"] :]))]
+        for level, rank in enumerate(ranks)
+        if ranks[level + given["distance"] :]
+    ]
 
 
 Levels = Mapping[str, int]
@@ -39,7 +46,7 @@ def _levels(_reference: Reference, given: Mapping[str, Any]) -> Levels:
     return {prefix: level for level, rank in enumerate(given["ranks"]) for prefix in rank.split(",")}
 
 
-@predicate(codes=_ranked, derived={"levels": _levels})
+@predicate(combinations=_ranked, derived={"levels": _levels})
 def severer_injury_listed(
     facts: Facts, *, ranks: tuple[str, ...], distance: int, levels: Levels
 ) -> Iterator[Hit]:

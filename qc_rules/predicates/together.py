@@ -85,7 +85,11 @@ def diagnoses_together(
                 yield Hit("diseinfo", index, "diag_code", values={"others": shown_diagnoses(facts, others)})
 
 
-@predicate(diagnoses="prefixes", derived={"read": read_pairs})
+def _in_role(_reference: Reference, given: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return placed("principal" if given["role"] == "principal" else "icd10", given["prefixes"])
+
+
+@predicate(codes=_in_role, derived={"read": read_pairs})
 def diagnosis_unexplained(
     facts: Facts, *, prefixes: tuple[str, ...], role: str, pairs: tuple[str, ...], read: Pairs
 ) -> Iterator[Hit]:
