@@ -323,10 +323,13 @@ def _walk(
     """Every hit of a condition: of rows only those whose code begins with one of ``prefixes``, where given."""
     node, wire = target
     walked = NODE_OF_SCOPE.get(rule.scope, rule.scope)
+    if walked == "setlinfo":
+        found = (Hit(node, -1, wire),)
+        return lambda facts: found if condition(facts, facts.stay, -1) else ()
     walk = row_walk(rule.scope)
     read_codes = attrgetter(ROWS_WITH_CODES[walked]) if prefixes else None
     fits = _begins_with(prefixes)
-    of_row = node == walked and node != "setlinfo"
+    of_row = node == walked
 
     def hits(facts: Facts) -> Iterator[Hit]:
         for one in first:

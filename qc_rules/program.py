@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import reduce
-from operator import attrgetter, or_
+from operator import attrgetter, contains, or_
 from sys import intern
 from typing import Any, NamedTuple
 
@@ -340,9 +340,11 @@ class _Domains:
                 fired.add(number)
             return
         for row in rows:
-            for number, value, allowed in zip(self._numbers, self._read(row), self._allowed, strict=True):
-                if value not in allowed:
-                    fired.add(number)
+            values = self._read(row)
+            if False in map(contains, self._allowed, values):
+                for number, value, allowed in zip(self._numbers, values, self._allowed, strict=True):
+                    if value not in allowed:
+                        fired.add(number)
 
 
 class _Unusual(NamedTuple):
