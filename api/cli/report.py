@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from api.cli.batch import ByOption, open_database, who
-from api.cli.terminal import WIDE, WRONG_USAGE, HomeOption, fail, plain, replacing
+from api.cli.terminal import HomeOption, counting, fail, make_folder, plain, replacing, table_console
+from api.services.month.figures import percent
 from models.system_errors import reason_of
 
 if TYPE_CHECKING:
@@ -52,9 +51,9 @@ def make(
     from api.services.month.report.sealing import note_reading, sealed_reports  # noqa: PLC0415 -- heavy
     from api.services.month.report.stored import chosen_text, report_of  # noqa: PLC0415
 
-    _folder(out)
+    make_folder(out)
     with open_database(home) as (settings, database):
-        with _counting("月报") as advance:
+        with counting("月报") as advance:
             content = report_of(database, settings, name, with_study=not no_statistics, advance=advance)
         taken = chosen_text(database, content.origin.run)
         with database.begin() as connection:
@@ -88,7 +87,7 @@ def seal_command(  # noqa: PLR0917 -- the command line gives them by name
     from api.services.month.report.stored import report_of  # noqa: PLC0415
 
     with open_database(home) as (settings, database):
-        with _counting("月报") as advance:
+        with counting("月报") as advance:
             content = report_of(database, settings, name, with_study=not no_statistics, advance=advance)
         line = seal(database, content, by=by, supersede=supersede or 0, why=why, confirmed=confirm)
     _headline(content)
@@ -108,7 +107,7 @@ def show(
     from api.services.month.report.sealing import read_sealed  # noqa: PLC0415 -- heavy
 
     if out:
-        _folder(out)
+        make_folder(out)
     how = f"命令 report show，写入 {out.name}" if out else "命令 report show"
     with open_database(home) as (_, database):
         found = read_sealed(database, name, who=who(by), how=how)
@@ -129,7 +128,7 @@ def list_command(
 
     with open_database(home) as (_, database):
         lines = sealed_reports(database, month)
-    console = _console()
+    console = table_console()
     if not lines:
         console.print(Text("没有封存的月报"))
         return
@@ -161,7 +160,7 @@ def verify_command(
 
     with open_database(home) as (_, database):
         verdicts = verify(database, name)
-    console = _console()
+    console = table_console()
     if not verdicts:
         console.print(Text("没有封存的月报"))
     for one in verdicts:
@@ -234,29 +233,6 @@ def _file_errors(path: Path) -> Iterator[None]:
         fail(f"{path}：不能写入（{reason_of(error)}）")
 
 
-def _folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        fail(f"{path}：不能建立文件夹（{reason_of(error, '文件夹名无效')}）", WRONG_USAGE)
-
-
-@contextmanager
-def _counting(text: str) -> Iterator[Callable[[], object]]:
-    """A count of lists on standard error while they are read."""
-    columns = (TextColumn("{task.description}"), TextColumn("{task.completed} 份"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(text, total=None)
-        yield lambda: bar.advance(task)
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDE
-    return console
-
-
 def _sealed_text(line: SealedLine) -> str:
     when = f"{line.sealed_at.astimezone():%Y-%m-%d %H:%M}"
     found = [f"第 {line.number} 号，{line.sealed_by} 于 {when} 封存，SHA-256 {line.digest}"]
@@ -270,7 +246,7 @@ def _sealed_text(line: SealedLine) -> str:
 
 
 def _headline(content: ReportContent) -> None:
-    from api.services.month.report.page import missing_payment, number, percent, signed_wan, wan, yuan  # noqa: PLC0415
+    from api.services.month.report.page import missing_payment, number, signed_wan, wan, yuan  # noqa: PLC0415
 
     it = content.totals
     lines = (
@@ -297,6 +273,6 @@ def _headline(content: ReportContent) -> None:
         ),
         missing_payment(content),
     )
-    console = _console()
+    console = table_console()
     for line in filter(None, lines):
         console.print(Text(plain(line)))

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from api.services.month.figures import rounded
 from api.services.month.records import Record
 from api.services.month.result import Baseline, Comparison, Direction, GroupLine, Level, Measure
 from api.services.month.statistics import (
@@ -248,11 +249,11 @@ def _rate_line(about: _About, count: Count, rows: Sequence[Table]) -> Comparison
         cases=cases,
         compared_with=count.others,
         observed=hits,
-        expected=_rounded(count.expected) if comparable else None,
-        value=_rounded(hits / cases) if cases else None,
-        low=_rounded(low),
-        high=_rounded(high),
-        reference=_rounded(count.expected / count.cases) if comparable else None,
+        expected=rounded(count.expected) if comparable else None,
+        value=rounded(hits / cases) if cases else None,
+        low=rounded(low),
+        high=rounded(high),
+        reference=rounded(count.expected / count.cases) if comparable else None,
         p=count.p if tested else None,
         q=None,
         flagged=False,
@@ -297,9 +298,9 @@ def _ratio_line(about: _About, ratio: Ratio | None, cases: int) -> Comparison:
         compared_with=ratio.others if ratio else 0,
         observed=None,
         expected=None,
-        value=_rounded(ratio.ratio) if ratio else None,
-        low=_rounded(ratio.low) if ratio else None,
-        high=_rounded(ratio.high) if ratio else None,
+        value=rounded(ratio.ratio) if ratio else None,
+        low=rounded(ratio.low) if ratio else None,
+        high=rounded(ratio.high) if ratio else None,
         reference=1.0 if ratio else None,
         p=ratio.p if ratio and tested else None,
         q=None,
@@ -330,9 +331,9 @@ def _published(level: Level, month: Tally, names: Mapping[str, str]) -> Iterator
             compared_with=0,
             observed=None,
             expected=None,
-            value=_rounded(known.cost / known.fee),
-            low=_rounded(interval[0]) if interval and number >= LEAST_TESTED else None,
-            high=_rounded(interval[1]) if interval and number >= LEAST_TESTED else None,
+            value=rounded(known.cost / known.fee),
+            low=rounded(interval[0]) if interval and number >= LEAST_TESTED else None,
+            high=rounded(interval[1]) if interval and number >= LEAST_TESTED else None,
             reference=1.0,
             p=None,
             q=None,
@@ -355,11 +356,6 @@ def _note(comparable: int, baseline: Baseline) -> str:
     if comparable < LEAST_TESTED:
         return f"可比病例只有 {comparable} 例（少于 {LEAST_TESTED} 例），不作检验，不排序"
     return f"可比病例 {comparable} 例，少于 {SMALL} 例，结果不稳定" if comparable < SMALL else ""
-
-
-def _rounded(value: float) -> float:
-    """Enough digits for a reader; the last bits of a sum are nobody's business."""
-    return float(f"{value:.6g}")
 
 
 class GroupTally:
@@ -413,7 +409,7 @@ class _Group:
             high=round(interval[1], 2) if interval else None,
             mean_stay=round(self.days / self.stays, 2) if self.stays else None,
             average_fee=fee,
-            ratio=_rounded(mean / fee) if mean is not None and fee else None,
+            ratio=rounded(mean / fee) if mean is not None and fee else None,
             weight=self.weight,
             small=self.cases < SMALL,
         )

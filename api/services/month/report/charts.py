@@ -11,6 +11,7 @@ from typing import Any
 import pygal
 from pygal.style import Style
 
+from api.services.month.figures import percent
 from api.services.month.report.content import ReportContent, TrendPoint, Unit
 
 # Its finder of plug-ins answers in a way that Python warns of at each later import, and none is used here.
@@ -176,10 +177,6 @@ def _lines(
     for title, value_of in series:
         chart.add(title, [value_of(point) for point in points])
     return _draw(chart, name, description=description)
-
-
-def percent(value: float) -> str:
-    return f"{value:.1%}"
 
 
 def trend_charts(content: ReportContent) -> tuple[tuple[str, str], ...]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 
+from api.services.month.figures import percent
 from api.services.month.ranking import DOWN
 from api.services.month.report import charts
 from api.services.month.report.content import ReportContent
@@ -59,11 +60,6 @@ def _environment() -> jinja2.Environment:
         "pack_kind": pack_kind,
     }
     return made
-
-
-def percent(value: float | None) -> str:
-    """0.9534 → 95.3%; — where there is none."""
-    return "—" if value is None else f"{value:.1%}"
 
 
 def yuan(fen: float | None) -> str:

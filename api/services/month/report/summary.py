@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from api.services.month.figures import rounded
 from api.services.month.grouping_rate import Grouping
 from api.services.month.records import Record
 from api.services.month.report.content import (
@@ -415,7 +416,7 @@ class Summary:
             of_level = [(code, number) for (code, one), number in self._complications.items() if one == level]
             of_level.sort(key=lambda item: (-item[1], item[0]))
             found += [
-                ComplicationLine(code, names(code), level, number, _rounded(number / grouped))
+                ComplicationLine(code, names(code), level, number, rounded(number / grouped))
                 for code, number in of_level[:most]
             ]
         return tuple(found)
@@ -470,7 +471,7 @@ def _totals(tally: _Tally, standards: Standards) -> Totals:
         ungrouped_rate=_share(found.ungrouped, found.judged),
         groups=len(tally.cells),
         weighted=tally.weighted,
-        weight=_rounded(tally.weight),
+        weight=rounded(tally.weight),
         cmi=_share(tally.weight, tally.weighted),
         cost_lists=tally.cost_lists,
         cost=tally.cost,
@@ -486,7 +487,7 @@ def _totals(tally: _Tally, standards: Standards) -> Totals:
         expected=tally.expected,
         expected_cost=tally.expected_cost,
         dip_grouped=tally.dip_grouped,
-        dip_score=_rounded(tally.dip_score),
+        dip_score=rounded(tally.dip_score),
         across=tally.across,
         across_lists=tally.across_lists,
         source=tally.source,
@@ -508,9 +509,4 @@ def _index(cells: Iterable[tuple[int, int, float | None]]) -> tuple[float | None
 
 
 def _share(part: float, whole: int) -> float | None:
-    return _rounded(part / whole) if whole else None
-
-
-def _rounded(value: float) -> float:
-    """Enough digits for a reader; the last bits of a sum are nobody's business."""
-    return float(f"{value:.6g}")
+    return rounded(part / whole) if whole else None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
+from api.services.month.figures import in_yuan
 from api.services.month.report.content import CLASSES, ReportContent, Totals, Unit
 from api.services.month.report.definitions import DEFINITIONS
 from api.services.month.report.page import Seal, missing_payment, pack_kind, review_note, when
@@ -72,16 +73,16 @@ def _sheets(content: ReportContent, seal: Seal | None) -> Iterator[Sheet]:
             "结余（元）",
         ),
         (
-            (one.drg, one.name, one.lists, one.weight, _yuan(one.mean_cost), _rounded(one.mean_stay),
-             _yuan(one.average_fee), _yuan(one.expected), _yuan(one.expected_cost),
-             _yuan(one.expected - one.expected_cost))
+            (one.drg, one.name, one.lists, one.weight, in_yuan(one.mean_cost), _rounded(one.mean_stay),
+             in_yuan(one.average_fee), in_yuan(one.expected), in_yuan(one.expected_cost),
+             in_yuan(one.expected - one.expected_cost))
             for one in content.groups
         ),
     )  # fmt: skip
     yield (
         "费用倍率",
         ("倍率", "清单", "费用（元）"),
-        ((one.label, one.lists, _yuan(one.cost)) for one in content.multiples.bands),
+        ((one.label, one.lists, in_yuan(one.cost)) for one in content.multiples.bands),
     )
     yield (
         "MCC和CC",
@@ -211,15 +212,11 @@ def _totals(it: Totals) -> tuple[Cell, ...]:
     return (
         it.lists, it.pass_rate, it.clean_rate, it.score, it.errors, it.warnings, it.hints, it.accepted, it.grouped,
         it.ambiguous, it.ungrouped, it.unjudged, it.grouping_rate, it.ambiguous_rate, it.ungrouped_rate, it.groups,
-        it.weight, it.cmi, it.cost_lists, _yuan(it.cost), _yuan(it.mean_cost), it.days, _rounded(it.mean_stay),
-        it.cost_index, it.cost_index_lists, it.time_index, it.time_index_lists, it.priced, _yuan(it.payment),
-        _yuan(it.expected_cost if it.priced else None), _yuan(it.balance), it.dip_grouped, it.dip_score,
+        it.weight, it.cmi, it.cost_lists, in_yuan(it.cost), in_yuan(it.mean_cost), it.days, _rounded(it.mean_stay),
+        it.cost_index, it.cost_index_lists, it.time_index, it.time_index_lists, it.priced, in_yuan(it.payment),
+        in_yuan(it.expected_cost if it.priced else None), in_yuan(it.balance), it.dip_grouped, it.dip_score,
         it.across, it.across_lists, it.source, it.pass_rate_besides,
     )  # fmt: skip
-
-
-def _yuan(fen: float | None) -> float | None:
-    return None if fen is None else round(fen / 100, 2)
 
 
 def _rounded(value: float | None) -> float | None:
