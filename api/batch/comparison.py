@@ -12,7 +12,9 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from api.batch.runs import FINDING, PACK_USE, RESULT, RunView, run_of
+from api.services.month.figures import in_yuan
 from api.services.month.workbook import Cell, Sheet, write_book
+from api.services.rule_diff import by_place
 from api.store.database import Database
 from api.store.lists import corrections
 
@@ -284,7 +286,7 @@ class _Comparison:
         self.before.add(was, now, len(old))
         self.after.add(now, was, len(new))
         self.corrected += corrected
-        past, present = _by_place(old), _by_place(new)
+        past, present = by_place(old), by_place(new)
         appeared = [one for place, one in present.items() if place not in past]
         vanished = [one for place, one in past.items() if place not in present]
         reweighed = [
@@ -337,17 +339,13 @@ def _changed(
         now["drg"],
         was["weight"],
         now["weight"],
-        _yuan(was["expected"]),
-        _yuan(now["expected"]),
+        in_yuan(was["expected"]),
+        in_yuan(now["expected"]),
         was["dip"],
         now["dip"],
         _texts(appeared),
         _texts(vanished),
     )
-
-
-def _yuan(fen: int | None) -> float | None:
-    return None if fen is None else fen / 100
 
 
 def _texts(findings: Iterable[Any]) -> tuple[str, ...]:
@@ -356,17 +354,6 @@ def _texts(findings: Iterable[Any]) -> tuple[str, ...]:
 
 def _weight(found: Any) -> tuple[str, bool]:
     return found.severity, bool(found.accepted)
-
-
-def _by_place(findings: Iterable[Any]) -> dict[tuple[str, str, str, int], Any]:
-    """Findings by rule, place and value; the last number tells twins apart."""
-    seen: Counter[tuple[str, str, str]] = Counter()
-    found = {}
-    for one in findings:
-        place = one.rule, one.path, one.value
-        found[*place, seen[place]] = one
-        seen[place] += 1
-    return found
 
 
 def compare_runs(database: Database, before: int, after: int) -> RunComparison:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, select
 
 from api.batch.runs import FINDING, REJECT, RESULT, STATE_NAMES, BatchError, read_run, run_of
 from api.intake.rejects import Reject
+from api.services.month.figures import in_yuan
 from api.store.database import Database
 
 CHUNK = 2000
@@ -67,37 +68,41 @@ _encode = msgspec.json.Encoder().encode
 def result_lines(connection: Connection, run_id: int) -> Iterator[ResultLine]:
     """What a run says of every list, in its order. Raises NoRunError."""
     run_of(connection, run_id)
-    columns = [RESULT.c[name] for name in _COLUMNS]
-    after = 0
-    while True:
-        rows = connection.execute(
-            select(*columns)
-            .where(RESULT.c.run_id == run_id, RESULT.c.number > after)
-            .order_by(RESULT.c.number)
-            .limit(CHUNK)
-        ).all()
-        if not rows:
-            return
-        findings = _findings(connection, run_id, after, rows[-1].number)
+    for rows in result_rows(connection, run_id, _COLUMNS, CHUNK):
+        findings = _findings(connection, run_id, rows[0].number, rows[-1].number)
         for row in rows:
             yield _line(row, findings.get(row.number, []))
+
+
+def result_rows(
+    connection: Connection, run_id: int, names: Iterable[str], size: int
+) -> Iterator[Sequence[Row[Any]]]:
+    """The columns ``names`` (``number`` among them) of a run's results in its order, ``size`` rows at a time."""
+    columns = [RESULT.c[name] for name in names]
+    after = 0
+    while rows := connection.execute(
+        select(*columns)
+        .where(RESULT.c.run_id == run_id, RESULT.c.number > after)
+        .order_by(RESULT.c.number)
+        .limit(size)
+    ).all():
+        yield rows
         after = rows[-1].number
 
 
 def _line(row: Row[Any], findings: list[FoundLine]) -> ResultLine:
     values = dict(row._mapping)
     for fen, yuan in _YUAN.items():
-        amount = values.pop(fen)
-        values[yuan] = None if amount is None else amount / 100
+        values[yuan] = in_yuan(values.pop(fen))
     return ResultLine(**values, findings=findings)
 
 
-def _findings(connection: Connection, run_id: int, after: int, last: int) -> dict[int, list[FoundLine]]:
+def _findings(connection: Connection, run_id: int, first: int, last: int) -> dict[int, list[FoundLine]]:
     found: dict[int, list[FoundLine]] = {}
     names = ("number", "rule", "severity", "path", "field", "value", "message", "accepted", "other_key")
     rows = connection.execute(
         select(*(FINDING.c[name] for name in names))
-        .where(FINDING.c.run_id == run_id, FINDING.c.number > after, FINDING.c.number <= last)
+        .where(FINDING.c.run_id == run_id, FINDING.c.number.between(first, last))
         .order_by(FINDING.c.number, FINDING.c.position)
     )
     for row in rows:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from typing import BinaryIO
 
 import msgspec
-from sqlalchemy import Connection, select
 
-from api.batch.runs import RESULT, run_of
+from api.batch.export import result_rows
+from api.batch.runs import run_of
 from api.store import audit
 from api.store.database import Database
 from api.store.lists import latest, reveal_many
@@ -22,6 +22,8 @@ CHUNK = 500
 """Lists that are in memory at once."""
 CLEAN: tuple[Verdict, ...] = ("可上传", "需复核")
 """Verdicts of lists without an error."""
+DECIDING = ("number", "list_key", "version", "list_id", "verdict", "errors")
+"""What decides whether a list is exported, and names one that is not."""
 EVERY: tuple[Verdict, ...] = (*CLEAN, "需修改")
 _encode = msgspec.json.Encoder().encode
 
@@ -91,7 +93,7 @@ def _written(  # noqa: PLR0917 -- what both give
     with database.read() as connection:
         run_of(connection, run_id)
         seen: set[str] = set()
-        for rows in _chunks(connection, run_id):
+        for rows in result_rows(connection, run_id, DECIDING, CHUNK):
             newest = latest(connection, [row.list_key for row in rows])
             taken = []
             for row in rows:
@@ -119,33 +121,6 @@ def _written(  # noqa: PLR0917 -- what both give
                     write(line)
                     written += 1
     return Exported(written, tuple(refused))
-
-
-def _chunks(connection: Connection, run_id: int) -> Iterator[list[RowOfResult]]:
-    after = 0
-    names = ("number", "list_key", "version", "list_id", "verdict", "errors")
-    while True:
-        rows = connection.execute(
-            select(*(RESULT.c[name] for name in names))
-            .where(RESULT.c.run_id == run_id, RESULT.c.number > after)
-            .order_by(RESULT.c.number)
-            .limit(CHUNK)
-        ).all()
-        if not rows:
-            return
-        yield [RowOfResult(*row) for row in rows]
-        after = rows[-1].number
-
-
-class RowOfResult(msgspec.Struct, frozen=True):
-    """What decides whether a list is exported."""
-
-    number: int
-    list_key: str
-    version: int
-    list_id: str
-    verdict: str
-    errors: int
 
 
 def payload_of(content: bytes, interface: Interface) -> bytes | str:

@@ -112,7 +112,7 @@ class RuleComparison:
         self._unread += 1
 
     def _compare(self, line: int, before: Iterable[Finding], after: Iterable[Finding]) -> None:
-        old, new = _by_place(before), _by_place(after)
+        old, new = by_place(before), by_place(after)
         for place, found in new.items():
             if place not in old:
                 self._count(line, found).appeared += 1
@@ -147,8 +147,8 @@ class RuleComparison:
         )
 
 
-def _by_place(findings: Iterable[Finding]) -> dict[tuple[str, str, str, int], Finding]:
-    """Findings by rule, place and value; the last number tells twins apart."""
+def by_place(findings: Iterable[Finding]) -> dict[tuple[str, str, str, int], Finding]:
+    """Findings, or their rows in the store, by rule, place and value; the last number tells twins apart."""
     seen: Counter[tuple[str, str, str]] = Counter()
     found = {}
     for one in findings:
