@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cache
@@ -26,41 +26,17 @@ from api.services.changes import (
 )
 from api.services.check import NO_SCHEME, Checker, discharge_date
 from models.grouping import GroupResult
-from models.pack import PackError, PackStore, write_pack
+from models.pack import PackError, PackStore
 from models.report import Report
 from models.wire import Received, decode
 from qc_rules.acceptance import Acceptance, Acceptances
+from tests.hospital_pack import RULE, Edit, Rows, write_edited, write_rules
 from tests.loaded import case_mix
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
 
 LISTS = 60
 REGION = "99"
-Rows = list[list[str]]
-Edit = Callable[[Rows], Rows]
-HOSPITAL = """id = "hospital-own"
-kind = "rules"
-name = "本院规则"
-publisher = "示范医院"
-document = "本院规定"
-version = "{version}"
-region = ""
-{more}
-[tables]
-"""
-RULE = """code: HOS-001
-name: 住院超过五天
-title: 住院天数超过五天
-severity: warn
-basis: {document: 本院规定, confidence: convention}
-why: 试一条本院的规则。
-when: {compare: [fact.stay_days, ">", 5]}
-at: act_ipt_days
-message: "住院 {fact.stay_days} 天"
-advice: 请核对。
-deduction: 1
-examples: {fires: [{change: {setlinfo.act_ipt_days: 9}}], passes: [{}]}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -94,25 +70,12 @@ class Site:
 
     def edit(self, pack_id: str, table: str, edit: Edit) -> None:
         """A new version of a shipped pack with one table changed."""
-        pack = self.store().get(pack_id)
-        tables = {}
-        for name, entry in pack.manifest.tables.items():
-            columns, rows = pack.table(name)
-            tables[name] = (columns, entry.key, edit(rows) if name == table else rows)
-        given = pack.manifest.model_dump(exclude={"tables"}, exclude_defaults=True)
-        target = self.folder / pack_id / "9999"
-        target.parent.mkdir(parents=True)
-        write_pack(target, {**given, "version": "9999"}, tables)
+        write_edited(self.folder, self.store().get(pack_id), table, edit)
 
     def hospital(self, version: str, overrides: str = "", rule: str = "", more: str = "") -> None:
         """The hospital's own rules."""
         folder = self.folder / "hospital-own" / version
-        (folder / "hos").mkdir(parents=True)
-        (folder / "pack.toml").write_text(HOSPITAL.format(version=version, more=more), encoding="utf-8")
-        if overrides:
-            (folder / "overrides.yaml").write_text(overrides, encoding="utf-8")
-        if rule:
-            (folder / "hos" / "HOS-001.yaml").write_text(rule, encoding="utf-8")
+        write_rules(folder, rule=rule, overrides=overrides, version=version, more=more)
 
 
 @pytest.fixture

@@ -16,32 +16,11 @@ from api.batch.executors import InProcess, open_executor
 from api.batch.revalidate import base_run, begin_revalidation, differences, run_revalidation
 from api.batch.runs import FINDING, RESULT, BatchError, RunView, cancel, read_run
 from api.store.lists import latest, open_masked, save_version
-from models.pack import PackError, PackStore, write_pack
+from models.pack import PackError, PackStore
 from tests.api.batch.conftest import BROKEN, REGION, Body, Site, bodies
+from tests.hospital_pack import RULE, Edit, write_edited, write_rules
 
 LISTS = 50
-RULE = """code: HOS-001
-name: 住院超过五天
-title: 住院天数超过五天
-severity: warn
-basis: {document: 本院规定, confidence: convention}
-why: 试一条本院的规则。
-when: {compare: [fact.stay_days, ">", 5]}
-at: act_ipt_days
-message: "住院 {fact.stay_days} 天"
-advice: 请核对。
-deduction: 1
-examples: {fires: [{change: {setlinfo.act_ipt_days: 9}}], passes: [{}]}
-"""
-PACK = """id = "hospital-own"
-kind = "rules"
-name = "本院规则"
-publisher = "示范医院"
-document = "本院规定"
-version = "1"
-
-[tables]
-"""
 
 
 @pytest.fixture
@@ -57,16 +36,6 @@ def base(site: Site, lists_file: Callable[..., Path]) -> RunView:
             one["diseinfo"][0]["diag_name"] = "别的名称"
     made[3:3] = [BROKEN, copy.deepcopy(made[2])]
     return site.run(lists_file(made))
-
-
-def rules_pack(folder: Path, rule: str = RULE, overrides: str = "") -> Path:
-    (folder / "hos").mkdir(parents=True)
-    (folder / "pack.toml").write_text(PACK, encoding="utf-8")
-    if rule:
-        (folder / "hos" / "HOS-001.yaml").write_text(rule, encoding="utf-8")
-    if overrides:
-        (folder / "overrides.yaml").write_text(overrides, encoding="utf-8")
-    return folder
 
 
 def again(site: Site, base: RunView, **given: Any) -> RunView:
@@ -98,16 +67,8 @@ def everything(site: Site, run_id: int) -> list[tuple[Any, ...]]:
         ]
 
 
-def edited(site: Site, pack_id: str, table: str, edit: Callable[[list[list[str]]], list[list[str]]]) -> None:
-    pack = PackStore().get(pack_id)
-    tables = {}
-    for name, entry in pack.manifest.tables.items():
-        columns, rows = pack.table(name)
-        tables[name] = (columns, entry.key, edit(rows) if name == table else rows)
-    given = pack.manifest.model_dump(exclude={"tables"}, exclude_defaults=True)
-    folder = site.settings.home / "packs" / pack_id / "9999"
-    folder.parent.mkdir(parents=True)
-    write_pack(folder, {**given, "version": "9999"}, tables)
+def edited(site: Site, pack_id: str, table: str, edit: Edit) -> None:
+    write_edited(site.settings.home / "packs", PackStore().get(pack_id), table, edit)
 
 
 def test_under_the_same_packs_everything_is_copied(site: Site, base: RunView) -> None:
@@ -123,7 +84,7 @@ def test_under_the_same_packs_everything_is_copied(site: Site, base: RunView) ->
 def test_a_rule_pack_on_trial_adds_its_findings_and_goes_again(
     site: Site, base: RunView, tmp_path: Path
 ) -> None:
-    folder = rules_pack(tmp_path / "trial")
+    folder = write_rules(tmp_path / "trial", rule=RULE)
     run = again(site, base, rules_packs=[str(folder)])
     assert "涉及规则 1 条" in run.message
     assert "整份 0 份" in run.message
@@ -135,7 +96,7 @@ def test_a_rule_pack_on_trial_adds_its_findings_and_goes_again(
 
 
 def test_a_rule_file_changed_in_place_is_noticed(site: Site, base: RunView, tmp_path: Path) -> None:
-    folder = rules_pack(tmp_path / "trial")
+    folder = write_rules(tmp_path / "trial", rule=RULE)
     run = again(site, base, rules_packs=[str(folder)])
     changed = RULE.replace('">", 5', '">", 500')
     (folder / "hos" / "HOS-001.yaml").write_text(changed, encoding="utf-8")
