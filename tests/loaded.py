@@ -17,7 +17,7 @@ from grouper.cache import load_compiled
 from grouper.compiled import CompiledScheme
 from models.pack import Pack, PackRef, PackStore
 from qc_rules.dependencies import RuleMark, marks_of
-from qc_rules.packs import RULES_FOLDER, LoadedRule, read_pack
+from qc_rules.packs import RULES_FOLDER, LoadedRule, scan_pack
 from qc_rules.reference import KINDS, Reference
 from qc_rules.ruleset import RuleSet
 
@@ -63,17 +63,17 @@ def _compiled(pack: Pack, folder: Path | None = None) -> CompiledScheme:
     return _once(("scheme", _mark(pack)), lambda: load_compiled(pack, folder))
 
 
-def _read_pack(pack: Pack, loaded: dict[str, LoadedRule]) -> PackRef:
+def _scan_pack(pack: Pack, loaded: dict[str, LoadedRule]) -> tuple[PackRef, list[str]]:
     if pack.folder != RULES_FOLDER or loaded:
-        return read_pack(pack, loaded)
+        return scan_pack(pack, loaded)
 
-    def read() -> tuple[PackRef, dict[str, LoadedRule]]:
+    def scan() -> tuple[PackRef, list[str], dict[str, LoadedRule]]:
         rules: dict[str, LoadedRule] = {}
-        return read_pack(pack, rules), rules
+        return *scan_pack(pack, rules), rules
 
-    ref, rules = _once("national rules", read)
+    ref, faults, rules = _once("national rules", scan)
     loaded.update(rules)
-    return ref
+    return ref, list(faults)
 
 
 def _rules(packs: Sequence[Pack], reference: Reference) -> RuleSet:
@@ -90,7 +90,8 @@ def _marks(rules: RuleSet) -> dict[str, RuleMark]:
 def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkers share what they read from the same packs."""
     monkeypatch.setattr("coding.library.load_table", _table)
-    monkeypatch.setattr("qc_rules.ruleset.read_pack", _read_pack)
+    for module in ("qc_rules.packs", "qc_rules.lint", "api.services.changes"):
+        monkeypatch.setattr(f"{module}.scan_pack", _scan_pack)
     monkeypatch.setattr("grouper.drg.load_compiled", _compiled)
     monkeypatch.setattr("api.services.changes.marks_of", _marks)
     monkeypatch.setattr(Reference, "load", _reference)

@@ -27,6 +27,8 @@ from api.version import program_version
 from models.pack import PROJECT_ROOT, PackError
 from qc_rules.ruleset import RuleSet
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 COMMAND = [sys.executable, "-c", "from api.cli import main; main()"]
 
 

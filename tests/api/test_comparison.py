@@ -24,6 +24,8 @@ from models.pack import PackStore
 from models.wire import decode_payload
 from tests.api.problems import assert_problem
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 WHAT_IF = "/api/v1/group/what-if"
 COMPARE = "/api/v1/group/compare"
 BOTH = "schemes=chs-drg-1.1,chs-drg-2.0"

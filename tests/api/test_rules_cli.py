@@ -15,6 +15,8 @@ from api.settings import Settings
 from models.pack import PROJECT_ROOT, PackStore
 from tests.api.serving import running
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 OWN_RULE = """\
 code: "BYGZ-001"
 name: 病案号应以 0 开头
