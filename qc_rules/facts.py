@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from itertools import chain
+from operator import attrgetter
 from typing import Any, Generic, TypeVar, overload
 
 from msgspec.structs import astuple
@@ -24,6 +25,8 @@ _NOT_WESTERN = {"4101": frozenset("34"), "4101A": frozenset("2345")}
 
 _NO_DIAGNOSIS_4101A = frozenset("45")
 """诊断类别 of 4101A for 手术操作 and 按病种付费病种."""
+
+_kind = attrgetter("kind")
 
 Setting = str | int | float | bool
 T = TypeVar("T")
@@ -148,8 +151,10 @@ class Facts:
     @_Lazy
     def western(self) -> Sequence[int]:
         """The rows of diseinfo that are western diagnoses (西医诊断)."""
-        others = _NOT_WESTERN[self.interface]
-        return [index for index, row in enumerate(self.list.diagnoses) if row.kind not in others]
+        rows, others = self.list.diagnoses, _NOT_WESTERN[self.interface]
+        if others.isdisjoint(map(_kind, rows)):
+            return range(len(rows))
+        return [index for index, row in enumerate(rows) if row.kind not in others]
 
     @_Lazy
     def tcm(self) -> Sequence[int]:
@@ -432,6 +437,13 @@ DERIVED: Mapping[str, str] = {
     name: (fact.__doc__ or "").strip() for name, fact in vars(Facts).items() if isinstance(fact, _Lazy)
 }
 """Every fact that a rule can name as ``fact.NAME``, with what it is."""
+
+
+def rows_of(node: str) -> Callable[[Facts], Sequence[Any]]:
+    """How to read the rows of a node, as ``Facts.rows`` gives them."""
+    if node == "setlinfo":
+        return lambda facts: (facts.stay,)
+    return attrgetter(f"list.{NODE_ATTRIBUTES[node]}")
 
 
 def minutes_between(start: datetime | None, end: datetime | None) -> int | None:

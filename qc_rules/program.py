@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from models.settlement_list import FIELDS, Interface
 from qc_rules.code_index import NOWHERE
 from qc_rules.compiler import CompiledRule
-from qc_rules.facts import Facts
+from qc_rules.facts import Facts, rows_of
 from qc_rules.operators import row_walk
 from qc_rules.predicates import MEMORABLE, Glance, Hit, Predicate, Test
 from qc_rules.reference import MAX_REMEMBERED, CodeFacts
@@ -64,6 +64,7 @@ class Program:
             *(_Domains(node, fields) for node, fields in self._domains.items()),
             *(_Memory(node, fields, rules) for (node, fields), rules in self._remembered.items()),
         ]
+        self._behind_rows = [(rows_of(node), rules) for node, rules in self._with_rows.items()]
         fields = {
             term.wire: by_value for term, by_value in self._with_value.values() if term.source == "field"
         }
@@ -180,8 +181,8 @@ class Program:
                     _call(by_name[name], facts, fired)
         if facts.newborn:
             _call(self._of_newborns, facts, fired)
-        for node, rules in self._with_rows.items():
-            if facts.rows(node):
+        for rows, rules in self._behind_rows:
+            if rows(facts):
                 _call(rules, facts, fired)
         for value, rules in zip(self._read_gates(stay), self._behind, strict=True):
             if value is not None:
@@ -216,7 +217,8 @@ class Program:
 
 
 def _where_rows(node: str, hits: Hits) -> Hits:
-    return lambda facts: hits(facts) if facts.rows(node) else ()
+    rows = rows_of(node)
+    return lambda facts: hits(facts) if rows(facts) else ()
 
 
 def _call(rules: Sequence[Numbered], facts: Facts, fired: set[int]) -> None:
@@ -289,7 +291,7 @@ class _Required:
     """All fields of one node that must be filled, read at once."""
 
     def __init__(self, node: str, rules: Sequence[tuple[int, tuple[Term, ...]]]) -> None:
-        self._node = node
+        self._rows = rows_of(node)
         infos = {term.wire: FIELDS[node][term.wire] for _, terms in rules for term in terms}
         self._texts = _reader([info.attribute for info in infos.values() if info.kind == "text"])
         self._others = _reader([info.attribute for info in infos.values() if info.kind != "text"])
@@ -299,7 +301,7 @@ class _Required:
 
     def visit(self, facts: Facts, fired: set[int]) -> None:
         texts, others = self._texts, self._others
-        for row in facts.rows(self._node):
+        for row in self._rows(facts):
             values = texts(row)
             if not all(values) or True in map(str.isspace, values) or None in others(row):
                 for number, read in self._rules:
@@ -325,7 +327,7 @@ class _Domains:
     """The coded fields of one node: a value outside its domain points to its rule."""
 
     def __init__(self, node: str, fields: Sequence[tuple[int, str, frozenset[str | None]]]) -> None:
-        self._node = node
+        self._rows = rows_of(node)
         self._numbers = [number for number, _, _ in fields]
         self._allowed = [allowed for _, _, allowed in fields]
         attributes = [FIELDS[node][wire].attribute for _, wire, _ in fields]
@@ -333,7 +335,7 @@ class _Domains:
         self._single = (fields[0][0], attrgetter(*attributes), fields[0][2]) if len(fields) == 1 else None
 
     def visit(self, facts: Facts, fired: set[int]) -> None:
-        rows = facts.rows(self._node)
+        rows = self._rows(facts)
         if self._single is not None:
             number, read, allowed = self._single
             if not allowed.issuperset(map(read, rows)):
@@ -441,7 +443,7 @@ class _Memory:
     """Rules that look only at fields which repeat from list to list: a row is judged once."""
 
     def __init__(self, node: str, fields: Sequence[str], rules: Sequence[tuple[int, Judge]]) -> None:
-        self._node = node
+        self._rows = rows_of(node)
         self._first = -1 if node == "setlinfo" else 0
         self._rules = rules
         attributes = [FIELDS[node][wire].attribute for wire in fields]
@@ -452,7 +454,7 @@ class _Memory:
         judged, key = self._judged, self._key
         # Whether a field is missing then depends on what could not be read, not on the row alone.
         readable = not facts.malformed
-        for index, row in enumerate(facts.rows(self._node), self._first):
+        for index, row in enumerate(self._rows(facts), self._first):
             found = judged.get(key(row)) if readable else None
             if found is None:
                 found = self._judge(facts, row, index)

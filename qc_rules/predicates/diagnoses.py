@@ -90,19 +90,23 @@ def _unspecified(facts: Facts, index: int, _row: Any, _given: Mapping[str, Any])
     return code is not None and code.code.endswith(UNSPECIFIED)
 
 
-def _diseases(facts: Facts) -> int:
-    """How many western diagnoses are diseases, not symptoms (R) or factors of health status (Z)."""
+def _diseases(facts: Facts) -> Iterator[str]:
+    """The categories of the western diagnoses that are diseases, not symptoms (R) or factors of health (Z)."""
     categories = facts.western_categories
     if categories is None:
         categories = [code.category if (code := facts.diagnosis_codes[i]) else "" for i in facts.western]
-    return len([1 for one in categories if one and one[0] not in "RZ"])
+    return (one for one in categories if one and one[0] not in "RZ")
 
 
 def _mostly(facts: Facts, unspecified: Sequence[int], given: Mapping[str, Any]) -> bool:
-    if len(unspecified) < given["at_least"] / 2:
+    found, at_least = len(unspecified), given["at_least"]
+    if found < at_least / 2:
         return False
-    diseases = _diseases(facts)
-    return bool(diseases >= given["at_least"] and len(unspecified) * 100 > given["percent"] * diseases)
+    diseases = 0
+    for diseases, _ in enumerate(_diseases(facts), 1):
+        if found * 100 <= given["percent"] * diseases:
+            return False  # there are too many others already
+    return bool(diseases >= at_least)
 
 
 @predicate(suspect=_unspecified, suspects=_mostly)
@@ -111,7 +115,7 @@ def mostly_unspecified(facts: Facts, *, at_least: int, percent: float) -> Iterab
     rows = [i for i in facts.western if _unspecified(facts, i, None, {})]
     if not _mostly(facts, rows, {"at_least": at_least, "percent": percent}):
         return ()
-    values = {"count": len(rows), "of": _diseases(facts), "codes": shown_diagnoses(facts, rows)}
+    values = {"count": len(rows), "of": len(list(_diseases(facts))), "codes": shown_diagnoses(facts, rows)}
     return (Hit("diseinfo", rows[0], "diag_code", values=values),)
 
 
@@ -129,18 +133,13 @@ def _out_of_order(facts: Facts, found: Sequence[int], _given: Mapping[str, Any])
 
 
 @predicate(suspect=_later_or_state, suspects=_out_of_order)
-def diagnoses_misordered(facts: Facts, *, chronic: tuple[str, ...], states: tuple[str, ...]) -> Iterable[Hit]:
+def diagnoses_misordered(facts: Facts, *, chronic: tuple[str, ...], states: tuple[str, ...]) -> Iterator[Hit]:
     """A complication of this stay behind a mild chronic disease, or a disease behind a mere state.
 
     A complication is a disease with 入院病情 4. Only the first row out of order is named.
     """
-    if AROSE_LATER in map(_condition, facts.list.diagnoses) or facts.diagnoses_starting(states):
-        return _misordered(facts, chronic, states)
-    return ()
-
-
-def _misordered(facts: Facts, chronic: tuple[str, ...], states: tuple[str, ...]) -> Iterator[Hit]:
     rows, codes = facts.list.diagnoses, facts.diagnosis_codes
+    any_later = AROSE_LATER in map(_condition, rows)
     state = mild = -1
     for index in facts.others:
         code = codes[index]
@@ -149,13 +148,14 @@ def _misordered(facts: Facts, chronic: tuple[str, ...], states: tuple[str, ...])
         text = code.code
         if text.startswith(states):
             state = index if state < 0 else state
+        elif text.startswith(NO_CHAPTER):
             continue
-        if text.startswith(NO_CHAPTER):
-            continue
-        if state >= 0:
+        elif state >= 0:
             yield _behind(facts, index, state, "疾病应排在既往史、术后状态等之前")
             return
-        if text.startswith(chronic):
+        elif not any_later:
+            continue
+        elif text.startswith(chronic):
             mild = index if mild < 0 else mild
         elif mild >= 0 and rows[index].condition_on_admission == AROSE_LATER:
             yield _behind(facts, index, mild, "本次住院发生的并发症应排在慢性合并症之前")
