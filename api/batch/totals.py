@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
-from sqlalchemy import distinct, func, select
+from sqlalchemy import Row, func, literal_column, select
 
 from api.batch.notices import Notices, notices_of
 from api.batch.runs import FINDING, PACK_USE, RESULT, run_of
+from api.batch.storing import ACROSS_POSITION
 from api.services.month.grouping_rate import Grouping
 from api.store.database import Database
 from models.report import Severity
@@ -32,7 +35,10 @@ class UsedPack(msgspec.Struct, frozen=True):
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Lists by verdict, lists by what grouping made of them, rules by findings, packs by id. Amounts in yuan."""
+    """Lists by verdict, lists by what grouping made of them, rules by findings, packs by id. Amounts in yuan.
+
+    ``across``: the rules that look beyond a list (跨清单线索), which no verdict counts; ``rules``: the others.
+    """
 
     verdicts: dict[str, int]
     grouping: Grouping
@@ -40,14 +46,38 @@ class Totals(msgspec.Struct, frozen=True):
     cost_yuan: float
     expected_yuan: float
     rules: tuple[RuleTotal, ...]
+    across: tuple[RuleTotal, ...]
     packs: tuple[UsedPack, ...]
 
 
 def totals_of(database: Database, run_id: int) -> Totals:
     """Of a run at work, of what is stored so far. Raises NoRunError."""
     own = RESULT.c.run_id == run_id
-    found = func.count()
-    lists = func.count(distinct(FINDING.c.number))
+    # In the order of an index: nothing is sorted, and no finding itself is read but one of each rule.
+    open_ones = FINDING.c.run_id == run_id, FINDING.c.accepted == literal_column("''")
+    by_list = (
+        select(
+            FINDING.c.rule,
+            func.min(FINDING.c.severity).label("severity"),
+            func.count().label("findings"),
+            func.max(FINDING.c.position).label("last"),
+        )
+        .where(*open_ones)
+        .group_by(FINDING.c.rule, FINDING.c.number)
+        .subquery()
+    )
+    by_rule = (
+        select(
+            by_list.c.rule,
+            func.min(by_list.c.severity).label("severity"),
+            func.sum(by_list.c.findings).label("findings"),
+            func.count().label("lists"),
+            func.max(by_list.c.last).label("last"),
+        )
+        .group_by(by_list.c.rule)
+        .subquery()
+    )
+    title = select(FINDING.c.title).where(*open_ones, FINDING.c.rule == by_rule.c.rule).limit(1)
     with database.read() as connection:
         run = run_of(connection, run_id)
         verdicts = connection.execute(
@@ -64,10 +94,14 @@ def totals_of(database: Database, run_id: int) -> Totals:
             select(func.sum(RESULT.c.cost), func.sum(RESULT.c.expected)).where(own)
         ).one()
         rules = connection.execute(
-            select(FINDING.c.rule, func.max(FINDING.c.title), func.min(FINDING.c.severity), found, lists)
-            .where(FINDING.c.run_id == run_id, FINDING.c.accepted == "")
-            .group_by(FINDING.c.rule)
-            .order_by(found.desc(), FINDING.c.rule)
+            select(
+                by_rule.c.rule,
+                title.scalar_subquery().label("title"),
+                by_rule.c.severity,
+                by_rule.c.findings,
+                by_rule.c.lists,
+                by_rule.c.last,
+            ).order_by(by_rule.c.findings.desc(), by_rule.c.rule)
         ).all()
         packs = connection.execute(
             select(PACK_USE.c.kind, PACK_USE.c.pack_id, PACK_USE.c.version, PACK_USE.c.digest)
@@ -80,6 +114,12 @@ def totals_of(database: Database, run_id: int) -> Totals:
             notices_of(connection, run),
             int(cost or 0) / 100,
             int(expected or 0) / 100,
-            tuple(RuleTotal(*row) for row in rules),
+            tuple(_rule_total(row) for row in rules if row.last < ACROSS_POSITION),
+            tuple(_rule_total(row) for row in rules if row.last >= ACROSS_POSITION),
             tuple(UsedPack(*row) for row in packs),
         )
+
+
+def _rule_total(row: Row[*tuple[Any, ...]]) -> RuleTotal:
+    # A sum is a decimal number with PostgreSQL.
+    return RuleTotal(row.rule, row.title, row.severity, int(row.findings), row.lists)

@@ -36,6 +36,7 @@ from models.report import SEVERITY_LABELS
 if TYPE_CHECKING:
     from api.batch.driver import Progress as Done
     from api.batch.runs import RunView
+    from api.batch.totals import RuleTotal
     from api.store.database import Database
 
 batch_app = typer.Typer(
@@ -311,16 +312,20 @@ def show(run_id: RunArgument, form: FormatOption = "table", home: HomeOption = N
         totals.grouping.text,
         *totals.notices.texts,
     ]
-    lines += [
-        f"{one.rule}  {SEVERITY_LABELS[one.severity]}  {one.findings} 处，{one.lists} 份  {one.title}"
-        for one in totals.rules[:MOST_RULES]
-    ]
+    lines += map(_rule_line, totals.rules[:MOST_RULES])
     if len(totals.rules) > MOST_RULES:
         lines.append(f"另有 {len(totals.rules) - MOST_RULES} 条规则，见 --format json")
+    if totals.across:
+        lines.append("跨清单线索（不计入判定和问题数）：")
+        lines += map(_rule_line, totals.across)
     lines += [f"{'程序' if one.kind == PROGRAM else '数据包'} {one.id} {one.version}" for one in totals.packs]
     for line in lines:
         if line:
             console.print(Text(plain(line)))
+
+
+def _rule_line(one: RuleTotal) -> str:
+    return f"{one.rule}  {SEVERITY_LABELS[one.severity]}  {one.findings} 处，{one.lists} 份  {one.title}"
 
 
 def shown(run: RunView) -> dict[str, object]:

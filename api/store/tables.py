@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, Column, DateTime, ForeignKeyConstraint, Index, LargeBinary, String, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    text,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import AutoString, Field, SQLModel
 
+OPEN_ONLY: dict[str, Any] = {
+    f"{dialect}_where": text("accepted = ''") for dialect in ("sqlite", "postgresql")
+}
+"""Of an index: only findings that are not accepted. A query must write the empty text out to have it used."""
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -121,7 +136,7 @@ class Run(SQLModel, table=True):
     heartbeat_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     worker: str = Field(default="", max_length=120)
     message: str = Field(default="", sa_column=Column(Text, nullable=False))
-    notes: str = Field(default="", sa_column=Column(Text, nullable=False, server_default=""))
+    notes: str = Field(default="", sa_column=Column(Text, nullable=False, server_default=text("''")))
 
 
 class RunPart(SQLModel, table=True):
@@ -162,6 +177,11 @@ class Result(SQLModel, table=True):
     __table_args__ = (
         ForeignKeyConstraint(["list_key", "version"], ["list_version.list_key", "list_version.version"]),
         Index("ix_result_list", "list_key", "version"),
+        # What pages count and filter by, so that they do not read through the records beside it.
+        Index(
+            "ix_result_shown",
+            *("run_id", "number", "department", "doctor", "verdict", "list_id", "reason", "cost", "expected"),
+        ),
     )
 
     run_id: int = Field(primary_key=True, foreign_key="run.id")
@@ -201,7 +221,20 @@ class FindingRow(SQLModel, table=True):
     """
 
     __tablename__ = "finding"
-    __table_args__ = (Index("ix_finding_rule", "run_id", "rule"),)
+    __table_args__ = (
+        # Findings that are not accepted, in the order of the lists and by rule, with all that a page of the
+        # work list is chosen by. ``accepted`` is always empty there; SQLite wants it to leave the table alone.
+        Index(
+            "ix_finding_open",
+            *("run_id", "number", "position", "rule", "field", "severity", "accepted"),
+            **OPEN_ONLY,
+        ),
+        Index(
+            "ix_finding_rule",
+            *("run_id", "rule", "number", "field", "position", "severity", "accepted"),
+            **OPEN_ONLY,
+        ),
+    )
 
     run_id: int = Field(primary_key=True, foreign_key="run.id")
     number: int = Field(primary_key=True)
@@ -210,7 +243,7 @@ class FindingRow(SQLModel, table=True):
     severity: str = Field(max_length=8)
     title: str = Field(sa_column=Column(Text, nullable=False))
     path: str = Field(sa_column=Column(Text, nullable=False))
-    field: str = Field(sa_column=Column(Text, nullable=False))
+    field: str = Field(max_length=200)
     value: str = Field(sa_column=Column(Text, nullable=False))
     message: str = Field(sa_column=Column(Text, nullable=False))
     advice: str = Field(sa_column=Column(Text, nullable=False))

@@ -479,10 +479,10 @@ class _Restoring:
                 key: self.value(item, before.get(key), after.get(key), key) for key, item in corrected.items()
             }
         if isinstance(corrected, list):
-            rows, originals = (one if isinstance(one, list) else [] for one in (masked, true))
-            if len(rows) != len(corrected):
-                rows = originals = []  # some were added or taken out
-            return [self.value(*row) for row in zip_longest(corrected, rows, originals)]
+            masks, values = (one if isinstance(one, list) else [] for one in (masked, true))
+            if len(masks) != len(corrected):
+                masks, values = [], []  # some were added or taken out
+            return [self.value(*row) for row in zip_longest(corrected, masks, values)]
         if not isinstance(corrected, str) or "*" not in corrected:
             return corrected
         if corrected == masked:

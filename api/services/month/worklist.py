@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import msgspec
-from sqlalchemy import Case, ColumnElement, Connection, Row, Select, and_, case, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    case,
+    false,
+    func,
+    not_,
+    select,
+    true,
+    tuple_,
+)
 
 from api.services.month.report.content import CLASSES, Class, SourceProblem
 from api.services.month.report.stored import (
     ACROSS,
     FINDING,
+    OPEN,
     RESULT,
     ReportError,
     run_named,
@@ -144,17 +158,49 @@ def work_page(database: Database, run: str, wanted: Filter, page: int = 1, size:
     with database.read() as connection:
         found = run_named(connection, run)
         problems = source_problems(connection, found.id)
-        kind = _kind(problems)
-        asked = select(func.count(), func.count(func.distinct(FINDING.c.number)))
-        total, lists = connection.execute(_joined(asked, found.id, chosen, kind)).one()
+        kinds = _Kinds(problems)
+        own = _chosen(found.id, chosen, kinds)
+        total: int = connection.execute(select(func.count()).select_from(FINDING).where(*own)).scalar_one()
+        numbers = select(FINDING.c.number).where(*own).distinct().subquery()
+        lists: int = connection.execute(select(func.count()).select_from(numbers)).scalar_one()
         pages = max(1, -(-total // size))
         at = min(max(1, min(page, MOST_PAGES)), pages)
-        rows = connection.execute(_rows(found.id, chosen, kind).limit(size).offset((at - 1) * size))
-        return WorkPage(found.id, found.month, at, pages, total, lists, tuple(map(_work_row, rows)), problems)
+        places = _places(connection, own, kinds, (at - 1) * size, size)
+        asked = _joined(found.id, kinds).where(tuple_(FINDING.c.number, FINDING.c.position).in_(places))
+        by_place = {(row.number, row.position): row for row in connection.execute(asked)}
+        rows = tuple(_work_row(by_place[place]) for place in places)
+        return WorkPage(found.id, found.month, at, pages, total, lists, rows, problems)
 
 
-def choices(database: Database, run: str) -> Choices:
-    """What a run's findings can be filtered by. Raises ReportError, StoreError."""
+def _places(
+    connection: Connection, own: Sequence[ColumnElement[bool]], kinds: _Kinds, offset: int, size: int
+) -> list[tuple[int, int]]:
+    """Number and position of the findings of one page, in its order.
+
+    Each part is in the order of an index, so that nothing is sorted, and only the rows of the page are read.
+    """
+    found: list[tuple[int, int]] = []
+    for part in kinds.parts:
+        these = *own, part
+        rows = connection.execute(
+            select(FINDING.c.number, FINDING.c.position)
+            .where(*these)
+            .order_by(*_ORDER)
+            .limit(size - len(found))
+            .offset(offset)
+        )
+        found += [(row.number, row.position) for row in rows]
+        if len(found) == size:
+            break
+        if not found:
+            offset -= connection.execute(select(func.count()).select_from(FINDING).where(*these)).scalar_one()
+        else:
+            offset = 0
+    return found
+
+
+def choices(database: Database, run: str, accepted: bool = False) -> Choices:
+    """What a run's findings can be filtered by, those that were ``accepted`` too. Raises ReportError, StoreError."""
     with database.read() as connection:
         found = run_named(connection, run)
         departments = connection.execute(
@@ -164,11 +210,17 @@ def choices(database: Database, run: str) -> Choices:
             .order_by(RESULT.c.department)
             .limit(MOST_UNITS)
         )
-        rules = connection.execute(
-            select(FINDING.c.rule, func.max(FINDING.c.title), func.count())
-            .where(FINDING.c.run_id == found.id)
+        own = [FINDING.c.run_id == found.id, *(() if accepted else (OPEN,))]
+        counted = (
+            select(FINDING.c.rule, func.count().label("findings"))
+            .where(*own)
             .group_by(FINDING.c.rule)
-            .order_by(FINDING.c.rule)
+            .subquery()
+        )
+        # The title is not in the index: it is looked up once for each rule.
+        title = select(FINDING.c.title).where(*own, FINDING.c.rule == counted.c.rule).limit(1)
+        rules = connection.execute(
+            select(counted.c.rule, title.scalar_subquery(), counted.c.findings).order_by(counted.c.rule)
         )
         return Choices(tuple(map(tuple, departments)), tuple(map(tuple, rules)))
 
@@ -190,7 +242,7 @@ def write_work_list(
 
         def rows() -> Iterator[Sequence[Cell]]:
             nonlocal written
-            for row in _stream(connection, found.id, chosen, _kind(problems)):
+            for row in _stream(connection, found.id, chosen, _Kinds(problems)):
                 written += 1
                 yield _cells(row, departments)
 
@@ -214,9 +266,14 @@ def department_names(settings: Settings) -> Mapping[str, str]:
         return {}
 
 
-def _stream(connection: Connection, run_id: int, chosen: Filter, kind: Case[str]) -> Iterator[WorkRow]:
-    rows = connection.execute(_rows(run_id, chosen, kind), execution_options={"yield_per": FETCHED})
-    return map(_work_row, rows)
+def _stream(connection: Connection, run_id: int, chosen: Filter, kinds: _Kinds) -> Iterator[WorkRow]:
+    # One after the other as on the pages: sorting all of them would take their size in memory.
+    for part in kinds.parts:
+        rows = connection.execute(
+            _joined(run_id, kinds).where(*_chosen(run_id, chosen, kinds), part).order_by(*_ORDER),
+            execution_options={"yield_per": FETCHED},
+        )
+        yield from map(_work_row, rows)
 
 
 def _cells(row: WorkRow, departments: Mapping[str, str]) -> Sequence[Cell]:
@@ -231,53 +288,69 @@ _SHOWN = [
     RESULT.c.number, RESULT.c.list_key, RESULT.c.list_id, RESULT.c.version, RESULT.c.source, RESULT.c.line,
     RESULT.c.department, RESULT.c.doctor, RESULT.c.verdict, RESULT.c.drg, FINDING.c.rule, FINDING.c.severity,
     FINDING.c.title, FINDING.c.field, FINDING.c.value, FINDING.c.message, FINDING.c.advice, FINDING.c.basis,
-    FINDING.c.accepted, FINDING.c.other_key,
+    FINDING.c.accepted, FINDING.c.other_key, FINDING.c.position,
 ]  # fmt: skip
 
 
-def _kind(problems: Sequence[SourceProblem]) -> Case[str]:
-    """The class of a finding, see ``CLASSES``."""
-    whens: list[tuple[ColumnElement[bool], str]] = [(FINDING.c.position >= ACROSS, "across")]
-    by_rule: dict[str, list[str]] = {}
-    for one in problems:
-        by_rule.setdefault(one.rule, []).append(one.field)
-    for rule, fields in by_rule.items():
-        unaccepted = FINDING.c.accepted == ""
-        whens.append((and_(FINDING.c.rule == rule, FINDING.c.field.in_(fields), unaccepted), "source"))
-    return case(*whens, else_="list")
+_ORDER = (FINDING.c.number, FINDING.c.position)
 
 
-def _rows(run_id: int, chosen: Filter, kind: Case[str]) -> Select[Any]:
-    # What all lists have would bury what only some have.
-    order = (case((kind == "source", 1), else_=0), FINDING.c.number, FINDING.c.position)
-    found: Select[Any] = _joined(select(*_SHOWN, kind.label("kind")), run_id, chosen, kind).order_by(*order)
-    return found
+class _Kinds:
+    """The classes of findings, see ``CLASSES``, as a query asks for them; accepted ones are never of the source."""
+
+    def __init__(self, problems: Sequence[SourceProblem]) -> None:
+        across = FINDING.c.position >= ACROSS
+        # One look into a small table, not a comparison with each of them for every finding.
+        pairs = tuple_(FINDING.c.rule, FINDING.c.field).in_([(one.rule, one.field) for one in problems])
+        of_source = and_(not_(across), OPEN, pairs) if problems else false()
+        self.of: Mapping[Class, ColumnElement[bool]] = {
+            "list": and_(not_(across), not_(of_source)),
+            "across": across,
+            "source": of_source,
+        }
+        # What all lists have would bury what only some have, and stands behind it.
+        self.parts = (not_(of_source), of_source) if problems else (true(),)
+        self.shown = case((across, "across"), (of_source, "source"), else_="list").label("kind")
 
 
-def _joined(asked: Any, run_id: int, chosen: Filter, kind: Case[str]) -> Any:
-    """Findings with their lists, narrowed. Nothing is counted twice: a finding has one list."""
+def _joined(run_id: int, kinds: _Kinds) -> Select[Any]:
+    """The findings of a run with their lists."""
     both = and_(RESULT.c.run_id == FINDING.c.run_id, RESULT.c.number == FINDING.c.number)
-    asked = asked.select_from(FINDING.join(RESULT, both)).where(FINDING.c.run_id == run_id)
+    asked = select(*_SHOWN, kinds.shown).select_from(FINDING.join(RESULT, both))
+    return asked.where(FINDING.c.run_id == run_id)
+
+
+def _chosen(run_id: int, chosen: Filter, kinds: _Kinds) -> list[ColumnElement[bool]]:
+    """What the filter asks of a finding, in terms of what stands in the indices."""
+    asked = [FINDING.c.run_id == run_id]
     if chosen.rule:
         exact = "-" in chosen.rule
-        asked = asked.where(
+        asked.append(
             FINDING.c.rule == chosen.rule
             if exact
             else FINDING.c.rule.startswith(f"{chosen.rule}-", autoescape=True)
         )
-    for column, value in (
-        (FINDING.c.severity, chosen.severity),
-        (RESULT.c.department, chosen.department),
-        (RESULT.c.doctor, chosen.doctor),
-        (RESULT.c.verdict, chosen.verdict),
-    ):
-        if value:
-            asked = asked.where(column == value)
-    if chosen.kind:
-        asked = asked.where(kind == chosen.kind)
+    if chosen.severity:
+        asked.append(FINDING.c.severity == chosen.severity)
+    of_list = [
+        column == value
+        for column, value in (
+            (RESULT.c.department, chosen.department),
+            (RESULT.c.doctor, chosen.doctor),
+            (RESULT.c.verdict, chosen.verdict),
+        )
+        if value
+    ]
     if chosen.list_id:
-        asked = asked.where(RESULT.c.list_id.startswith(chosen.list_id, autoescape=True))
-    return asked if chosen.accepted else asked.where(FINDING.c.accepted == "")
+        of_list.append(RESULT.c.list_id.startswith(chosen.list_id, autoescape=True))
+    if of_list:
+        lists = select(RESULT.c.number).where(RESULT.c.run_id == run_id, *of_list)
+        asked.append(FINDING.c.number.in_(lists))
+    if chosen.kind:
+        asked.append(kinds.of[cast(Class, chosen.kind)])
+    if not chosen.accepted:
+        asked.append(OPEN)
+    return asked
 
 
 _accepted = msgspec.json.Decoder(Accepted).decode
@@ -285,6 +358,6 @@ _accepted = msgspec.json.Decoder(Accepted).decode
 
 def _work_row(row: Row[Any]) -> WorkRow:
     values = row._asdict()
-    accepted, other = values.pop("accepted"), values.pop("other_key")
+    accepted, other, _ = (values.pop(name) for name in ("accepted", "other_key", "position"))
     shown = _accepted(accepted).text if accepted else ""
     return WorkRow(**values, accepted=shown, other=other.rpartition("/")[2])

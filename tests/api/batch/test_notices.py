@@ -251,3 +251,22 @@ def test_notes_of_a_run_are_kept_once_and_not_without_end(site: Site, lists_file
     assert lines[0].startswith("文件 0 <b> 长")
     assert lines[-1] == MORE_NOTES
     assert max(map(len, lines)) == LONGEST_NOTE
+
+
+def test_what_looks_across_lists_is_shown_apart(
+    site: Site, home: str, lists_file: MakeFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = bodies(2)
+    for name in ("psn_no", "certno", "hi_no", "brdy", "gend", "adm_time", "dscg_time", "age"):
+        other["setlinfo"][name] = one["setlinfo"].get(name)
+    other["setlinfo"]["medcasno"] = ""
+    run = site.run(lists_file([one, other]))
+    found = totals_of(site.database, run.id)
+    assert "CMP-005" in {line.rule for line in found.rules}
+    assert "LOG-030" in {line.rule for line in found.across}
+    assert not {line.rule for line in found.rules} & {line.rule for line in found.across}
+    assert command(["batch", "show", str(run.id), "--home", home]) == 0
+    own, _, across = capsys.readouterr().out.partition("跨清单线索")
+    assert "CMP-005" in own
+    assert "LOG-030" not in own
+    assert "LOG-030  警告" in across or "LOG-030  错误" in across

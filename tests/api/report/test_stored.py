@@ -6,15 +6,26 @@ import io
 import zipfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from python_calamine import CalamineWorkbook
-from sqlalchemy import select
+from sqlalchemy import delete, event, select, update
 
+from api.batch.totals import totals_of
 from api.services.month.report.content import canonical
 from api.services.month.report.page import standalone
 from api.services.month.report.sealing import seal
-from api.services.month.report.stored import ACROSS, FINDING, LEAST_OF_SOURCE, RESULT, ReportError, report_of
+from api.services.month.report.stored import (
+    ACROSS,
+    FINDING,
+    LEAST_OF_SOURCE,
+    RESULT,
+    RUN,
+    ReportError,
+    report_of,
+    source_problems,
+)
 from api.services.month.report.workbook import write_report
 from api.services.month.worklist import (
     COLUMNS,
@@ -284,3 +295,55 @@ def test_a_filter_that_nothing_can_match_is_refused(site: Site, run_of: Run, wan
     run_id = run_of(bodies(1))
     with pytest.raises(ReportError, match=r"级别|判定|筛选条件"):
         work_page(site.database, str(run_id), wanted)
+
+
+def test_a_page_of_the_work_list_is_found_in_indices(site: Site, run_of: Run) -> None:
+    """However long the work list is, no finding is read but those that the page shows."""
+    run_id = run_of()
+    if not site.database.is_sqlite:
+        pytest.skip("PostgreSQL plans by the size of the tables, and these are small")
+    wide = ("finding.message", "finding.title")
+    asked: list[tuple[str, Any]] = []
+
+    def note(*given: Any) -> None:
+        asked.append(given[2:4])
+
+    filters = [
+        Filter(),
+        Filter(severity="error"),
+        Filter(rule="CMP"),
+        Filter(verdict="需修改"),
+        Filter(kind="list"),
+    ]
+    event.listen(site.database.engine, "before_cursor_execute", note)
+    for wanted in filters:
+        work_page(site.database, str(run_id), wanted)
+    totals_of(site.database, run_id)
+    event.remove(site.database.engine, "before_cursor_execute", note)
+    counted = 0
+    with site.database.read() as connection:
+        for statement, parameters in asked:
+            if "FROM finding" in statement and not any(name in statement for name in wide):
+                plan = [
+                    row[3]
+                    for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                ]
+                assert all("COVERING" in step for step in plan if "SEARCH" in step), (statement, plan)
+                assert not any("ORDER BY" in step for step in plan), (statement, plan)
+                counted += 1
+    assert counted >= 3 * len(filters)
+
+
+def test_the_problems_of_the_source_are_kept_for_a_finished_run_only(site: Site, run_of: Run) -> None:
+    lists = month_lists()
+    for body in lists:
+        body["setlinfo"]["medcasno"] = ""
+    run_id = run_of(lists)
+    with site.database.begin() as connection:
+        (first,) = [one for one in source_problems(connection, run_id) if one.rule == "CMP-005"]
+        assert first.lists == len(lists)
+        connection.execute(update(RUN).where(RUN.c.id == run_id).values(state="running"))
+        connection.execute(delete(FINDING).where(FINDING.c.rule == "CMP-005"))
+        assert "CMP-005" not in {one.rule for one in source_problems(connection, run_id)}
+        connection.execute(update(RUN).where(RUN.c.id == run_id).values(state="done"))
+        assert first in source_problems(connection, run_id)

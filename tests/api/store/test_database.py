@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from pydantic import SecretStr
@@ -19,6 +21,7 @@ from sqlalchemy import func, insert, make_url, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
+from api.batch.runs import read_run
 from api.settings import Settings
 from api.store import tables
 from api.store.bulk import insert_rows
@@ -277,3 +280,30 @@ def test_many_rows_are_written_with_their_defaults(database: Database) -> None:
         assert (run["id"], run["created_at"], run["part_size"], run["base_run"]) == (1, now, 500, None)
         found = connection.execute(select(FindingRow.path, FindingRow.value).distinct()).all()
         assert found == [("p\t\n\\N", "\ufffd")]
+
+
+def test_a_store_of_the_first_edition_is_brought_up_to_date(empty: Settings) -> None:
+    database = Database.connect(empty)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with database.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(
+            text(
+                "INSERT INTO run (id, state, kind, month, source, input_digest, options, part_size, parts_done, "
+                "lists, rejected, total_bytes, done_bytes, created_at, created_by, worker, message) "
+                "VALUES (1, 'done', 'batch', '2026-10', '', '', '{}', 1, 1, 1, 3, 0, 0, :at, '', '', '')"
+            ),
+            {"at": datetime(2026, 11, 1)},
+        )
+        for position, line in enumerate((0, 7, 0)):
+            connection.execute(
+                text("INSERT INTO reject VALUES (1, 0, :position, 'x', :line, '', '')"),
+                {"position": position, "line": line},
+            )
+    database.upgrade()
+    run = read_run(database, 1)
+    assert (run.rejected, run.rejected_files, run.notes) == (3, 2, "")
+    assert database.revision() == HEAD
+    database.dispose()

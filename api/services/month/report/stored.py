@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import islice
 
 import msgspec
-from sqlalchemy import Connection, Row, Table, func, select
+from sqlalchemy import Connection, Row, Table, func, literal_column, select
 from sqlmodel import SQLModel
 
 from api.intake.rejects import rejected_text
@@ -51,6 +51,8 @@ SHARE_OF_SOURCE = 95
 """Per cent of the lists from which on a finding is one problem of their source."""
 LEAST_OF_SOURCE = 20
 """Lists of a run below which a finding on all of them may be chance."""
+MOST_KNOWN = 100
+"""Finished runs whose problems of the source are kept in memory."""
 FETCHED = 2000
 CHUNK = 200
 ACROSS = 1000
@@ -73,6 +75,8 @@ def table(model: type[SQLModel]) -> Table:
 
 
 RUN, RESULT, FINDING = table(tables.Run), table(tables.Result), table(tables.FindingRow)
+OPEN = FINDING.c.accepted == literal_column("''")
+"""Findings that the hospital has not accepted; written out, because only so their index is used."""
 PACK_USE, SEALED, VERSION = table(tables.PackUse), table(tables.SealedReport), table(tables.ListVersion)
 
 
@@ -332,24 +336,48 @@ class _Names:
 
 
 def source_problems(connection: Connection, run_id: int) -> tuple[SourceProblem, ...]:
-    """Findings that nearly all lists of a run have, those of the most lists first; none of a small run."""
+    """Findings that nearly all lists of a run have, those of the most lists first; none of a small run.
+
+    Of a finished run, whose findings stay as they are, it is kept in memory: each page of a work list asks.
+    """
+    run = connection.execute(
+        select(RUN.c.state, RUN.c.finished_at, RUN.c.input_digest).where(RUN.c.id == run_id)
+    ).one_or_none()
+    if run is None or run.state != "done":
+        return _source_problems(connection, run_id)
+    key = (str(connection.engine.url), run_id, run.finished_at, run.input_digest)
+    if (known := _KNOWN_PROBLEMS.get(key)) is None:
+        if len(_KNOWN_PROBLEMS) >= MOST_KNOWN:
+            _KNOWN_PROBLEMS.clear()
+        known = _KNOWN_PROBLEMS[key] = _source_problems(connection, run_id)
+    return known
+
+
+_KNOWN_PROBLEMS: dict[tuple[object, ...], tuple[SourceProblem, ...]] = {}
+
+
+def _source_problems(connection: Connection, run_id: int) -> tuple[SourceProblem, ...]:
     lists: int = connection.execute(
         select(func.count()).select_from(RESULT).where(RESULT.c.run_id == run_id)
     ).scalar_one()
     if lists < LEAST_OF_SOURCE:
         return ()
-    having = func.count(func.distinct(FINDING.c.number))
-    rows = connection.execute(
-        select(
-            FINDING.c.rule, FINDING.c.field, func.max(FINDING.c.title), func.min(FINDING.c.severity), having,
-            func.count(),
-        )
-        .where(FINDING.c.run_id == run_id, FINDING.c.position < ACROSS, FINDING.c.accepted == "")
+    own = FINDING.c.run_id == run_id, FINDING.c.position < ACROSS, OPEN
+    often = connection.execute(
+        select(FINDING.c.rule, FINDING.c.field, func.min(FINDING.c.severity), func.count())
+        .where(*own)
         .group_by(FINDING.c.rule, FINDING.c.field)
-        .having(having * 100 >= lists * SHARE_OF_SOURCE)
-        .order_by(having.desc(), FINDING.c.rule, FINDING.c.field)
-    )  # fmt: skip
-    return tuple(SourceProblem(*row) for row in rows)
+        .having(func.count() * 100 >= lists * SHARE_OF_SOURCE)
+    ).all()
+    found = []
+    for rule, field, severity, findings in often:
+        these = *own, FINDING.c.rule == rule, FINDING.c.field == field
+        numbers = select(FINDING.c.number).where(*these).distinct().subquery()
+        having: int = connection.execute(select(func.count()).select_from(numbers)).scalar_one()
+        if having * 100 >= lists * SHARE_OF_SOURCE:
+            title = connection.execute(select(FINDING.c.title).where(*these).limit(1)).scalar_one()
+            found.append(SourceProblem(rule, field, title, severity, having, findings))
+    return tuple(sorted(found, key=lambda one: (-one.lists, one.rule, one.field)))
 
 
 def stored_entries(

@@ -13,7 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("run", sa.Column("rejected_files", sa.Integer(), nullable=False, server_default="0"))
-    op.add_column("run", sa.Column("notes", sa.Text(), nullable=False, server_default=""))
+    op.add_column("run", sa.Column("notes", sa.Text(), nullable=False, server_default=sa.text("''")))
     # A file that could not be read stands among the rejects without a line.
     op.execute(
         "UPDATE run SET rejected_files = "
