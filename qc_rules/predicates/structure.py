@@ -115,29 +115,6 @@ _LENGTHS = {
 }
 
 
-def _tiers(limited: list[tuple[str, str, int]]) -> list[tuple[Any, int]]:
-    """Readers of the texts with about the same limit, each with the least of these limits."""
-    found = []
-    for least, most in ((1, 3), (4, 6), (7, 20), (21, 50), (51, 10_000)):
-        here = [(attribute, limit) for attribute, _, limit in limited if least <= limit <= most]
-        if len(here) > 1:
-            found.append((attrgetter(*(one for one, _ in here)), min(limit for _, limit in here)))
-        elif here:
-            return []
-    return found
-
-
-_STAY_TIERS = _tiers(_LIMITED["setlinfo"])
-
-
-def _short(row: Any) -> bool:
-    """Whether all texts of setlinfo are clearly short enough."""
-    for read, least in _STAY_TIERS:
-        if max(map(len, filter(None, read(row))), default=0) > least:
-            return False
-    return bool(_STAY_TIERS)
-
-
 _WIRES = {node: [wire for _, wire, _ in limited] for node, limited in _LIMITED.items()}
 
 
@@ -145,11 +122,15 @@ _WIRES = {node: [wire for _, wire, _ in limited] for node, limited in _LIMITED.i
 def overlong_texts(facts: Facts, node: str, index: int, row: Any) -> Iterable[Hit]:
     """A text has more characters than the interface allows."""
     del facts
-    if node == "setlinfo" and _short(row):
-        return ()
     read, limits = _LENGTHS[node]
-    return [
-        Hit(node, index, wire, values={"limit": limit, "length": len(value)})
-        for value, limit, wire in zip(read(row), limits, _WIRES[node], strict=True)
-        if value is not None and len(value) > limit
-    ]
+    for value, limit in zip(read(row), limits, strict=True):
+        if value is not None and len(value) > limit:
+            return _overlong(node, index, row)
+    return ()
+
+
+def _overlong(node: str, index: int, row: Any) -> Iterator[Hit]:
+    read, limits = _LENGTHS[node]
+    for value, limit, wire in zip(read(row), limits, _WIRES[node], strict=True):
+        if value is not None and len(value) > limit:
+            yield Hit(node, index, wire, values={"limit": limit, "length": len(value)})
