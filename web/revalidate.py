@@ -11,7 +11,6 @@ from starlette.responses import RedirectResponse, Response
 
 from api.answers import answer, json_body
 from api.batch.comparison import summary_rows
-from api.batch.correction import open_list
 from api.problems import ProblemError
 from api.routes import revalidation
 from api.routes.payloads import exported, previewed
@@ -98,7 +97,7 @@ async def stored_list(
     saved: Annotated[str, Query(max_length=60)] = "",
 ) -> Response:
     """A list of a run in the form, its identity masked, to be corrected."""
-    opened = await run_in_threadpool(revalidation.said, open_list, service.database(), run, name)
+    opened = await run_in_threadpool(revalidation.opened_by, request, service, run, name)
     stored = StoredList(run, opened.list_key, opened.version, saved)
     try:
         form = open_form(opened.payload)

@@ -11,6 +11,7 @@ from api.batch.revalidate import finding_of
 from api.batch.runs import FINDING, RESULT, BatchError, run_of
 from api.batch.work import masked_findings
 from api.services.check import Checker
+from api.store import audit
 from api.store.database import Database
 from api.store.lists import StoredVersion, history, open_masked, restored, reveal_many, save_version
 from api.store.vault import Vault
@@ -69,6 +70,15 @@ def open_list(database: Database, run_id: int, name: str) -> OpenedList:
             tuple([finding_of(one) for one in findings]),
             tuple(history(connection, row.list_key)),
         )
+
+
+def open_noted(database: Database, run_id: int, name: str, *, who: str, at: datetime) -> OpenedList:
+    """The same for someone to look at; who did is in the audit log. Raises BatchError, StoreError."""
+    opened = open_list(database, run_id, name)
+    what = f"{opened.list_key} v{opened.version}"
+    with database.begin() as connection:
+        audit.record(connection, who, "open-list", what, f"run {run_id}", at)
+    return opened
 
 
 class _Place(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 from api.batch.driver import Report, open_job, pinned, run_batch
 from api.batch.executors import open_executor
 from api.batch.revalidate import run_revalidation
-from api.batch.runs import RunView, cancel, keep_note, new_run, now, read_run
+from api.batch.runs import RunView, cancel, keep_note, new_run, now, read_run, run_of
 from api.batch.work import Options
 from api.intake.mapping import ColumnMapping
 from api.intake.source import Note, open_source
@@ -104,6 +104,13 @@ def stop(database: Database, run_id: int, by: str) -> RunView:
     run = cancel(database, run_id)
     _note(database, by, "cancel-batch", run_id, run.month)
     return run
+
+
+def note_results(database: Database, run_id: int, by: str, how: str) -> None:
+    """Note who takes the results of a run. Raises NoRunError."""
+    with database.begin() as connection:
+        run_of(connection, run_id)
+        audit.record(connection, by, "export-results", f"run {run_id}", how, now())
 
 
 def _note(database: Database, by: str, action: str, run_id: int, detail: str) -> None:

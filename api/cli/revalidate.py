@@ -187,18 +187,11 @@ def open_command(
     home: HomeOption = None,
 ) -> None:
     """打开批次中的一份清单以便更正：取最新一版，患者身份打码，打码的字段不要改。"""
-    from api.batch.correction import open_list  # noqa: PLC0415
-    from api.store import audit  # noqa: PLC0415
+    from api.batch.correction import open_noted  # noqa: PLC0415
 
-    with open_database(home) as (_, database):
-        opened = open_list(database, run_id, name)
-        with replacing(out) as part:
-            part.write_bytes(opened.payload)
-            what = f"{opened.list_key} v{opened.version}"
-            with database.begin() as connection:
-                audit.record(
-                    connection, who(by), "open-list", what, f"run {run_id}", datetime.now().astimezone()
-                )
+    with open_database(home) as (_, database), replacing(out) as part:
+        opened = open_noted(database, run_id, name, who=who(by), at=datetime.now().astimezone())
+        part.write_bytes(opened.payload)
     for one in opened.findings:
         typer.echo(plain(f"{one.rule} {SEVERITY_LABELS[one.severity]} {one.field} {one.message}"))
     later = "" if opened.version == opened.judged else f"（批次质控的是第 {opened.judged} 版）"

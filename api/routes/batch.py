@@ -25,7 +25,7 @@ from api.batch.runs import (
     runs,
     summary,
 )
-from api.batch.start import begin, stop
+from api.batch.start import begin, note_results, stop
 from api.batch.totals import Totals, totals_of
 from api.intake.mapping import (
     MAX_MAPPING_BYTES,
@@ -329,10 +329,10 @@ async def resume_batch(request: Request, service: ServiceDep, run_id: RunId) -> 
     response_class=Response,
     responses={200: {"description": "NDJSON，一行一份清单", "content": {"application/x-ndjson": {}}}},
 )
-async def batch_results(service: ServiceDep, run_id: RunId) -> Response:
-    """每份清单一行：结论、得分、DRG、DIP、费用和问题。患者身份不在其中。"""
+async def batch_results(request: Request, service: ServiceDep, run_id: RunId) -> Response:
+    """每份清单一行：结论、得分、DRG、DIP、费用和问题。患者身份不在其中；读取记入审计。"""
     database = service.database()
-    await run_in_threadpool(_found, read_run, database, run_id)
+    await run_in_threadpool(_found, note_results, database, run_id, reader_of(request), "接口 ndjson")
 
     def lines() -> Any:
         encode = msgspec.json.Encoder().encode

@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, Response
 
 from api.answers import JSON, answer, json_body, ok
 from api.batch.comparison import RunComparison, compare_runs, write_workbook
-from api.batch.correction import Corrected, correct, open_list
+from api.batch.correction import Corrected, OpenedList, correct, open_list, open_noted
 from api.batch.revalidate import base_run, begin_revalidation
 from api.batch.runs import BatchError, NoRunError, read_run, summary
 from api.limits import check_json_type
@@ -167,11 +167,18 @@ def _workbook(found: RunComparison) -> Response:
     response_class=Response,
     responses=ok("OpenedVersion", "最新一版，患者身份打码；version 在保存时作 base"),
 )
-async def open_batch_list(service: ServiceDep, run_id: RunId, name: ListName) -> Response:
-    """打码的字段不要改，保存时恢复真实值。"""
-    opened = await run_in_threadpool(said, open_list, service.database(), run_id, name)
+async def open_batch_list(request: Request, service: ServiceDep, run_id: RunId, name: ListName) -> Response:
+    """打码的字段不要改，保存时恢复真实值。读取记入审计。"""
+    opened = await run_in_threadpool(opened_by, request, service, run_id, name)
     values = {field: getattr(opened, field) for field in OpenedVersion.__struct_fields__ if field != "list"}
     return answer(OpenedVersion(**values, list=msgspec.json.decode(opened.payload)))
+
+
+def opened_by(request: Request, service: Service, run_id: int, name: str) -> OpenedList:
+    """A list for whoever asks, which the audit log keeps. Raises ProblemError."""
+    at = datetime.now().astimezone()
+    found: OpenedList = said(open_noted, service.database(), run_id, name, who=reader_of(request), at=at)
+    return found
 
 
 @router.post(

@@ -135,6 +135,13 @@ def latest(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
     return {row[0]: row[1] for row in found}
 
 
+def interfaces(connection: Connection, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    """4101 or 4101A of each of these versions, which are stored."""
+    asked = set(wanted)
+    found = connection.execute(_INTERFACES, {"keys": sorted({key for key, _ in asked})})
+    return {(row[0], row[1]): row[2] for row in found if (row[0], row[1]) in asked}
+
+
 def history(connection: Connection, key: str) -> list[StoredVersion]:
     """Every version of one list, the oldest first."""
     rows = connection.execute(
@@ -256,6 +263,9 @@ _SHOWN = (
 )
 _IN_KEYS = col(ListVersion.list_key).in_(bindparam("keys", expanding=True))
 _KNOWN = select(col(ListVersion.list_key), col(ListVersion.version), col(ListVersion.digest)).where(_IN_KEYS)
+_INTERFACES = select(col(ListVersion.list_key), col(ListVersion.version), col(ListVersion.interface)).where(
+    _IN_KEYS
+)
 _LATEST = (
     select(col(ListVersion.list_key), func.max(ListVersion.version))
     .where(_IN_KEYS)

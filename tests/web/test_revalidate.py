@@ -7,7 +7,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 import msgspec
@@ -199,3 +199,27 @@ def test_payloads_are_looked_at_first_and_taken_with_a_name(send: Send, app: Fas
     assert send("POST", "/api/v1/batches/1/payloads").status_code == 415
     assert send("GET", "/api/v1/batches/99/payloads").status_code == 404
     assert send("GET", "/batches/1/payloads", params={"format": "x"}).status_code == 422
+
+
+def test_whoever_opens_a_masked_list_or_takes_the_results_is_in_the_audit_log_once(
+    send: Send, app: FastAPI
+) -> None:
+    def taken() -> list[tuple[str, str, str, str]]:
+        with app.state.service.database().read() as connection:
+            found = entries(connection, who="审计员", limit=10_000)
+        return [(one.who, one.action, one.object, one.detail) for one in found][::-1]
+
+    named = {"x-remote-user": quote("审计员")}
+    opened = send("GET", "/api/v1/batches/1/list", params={"list": "#6"}, headers=named).json()
+    what = f"{opened['list_key']} v{opened['version']}"
+    reading = ("审计员", "open-list", what, "run 1")
+    assert taken() == [reading]
+    assert send("GET", "/lists", params={"run": 1, "list": "#6"}, headers=named).status_code == 200
+    assert taken() == [reading] * 2
+    lines = send("GET", "/api/v1/batches/1/results", headers=named).text.splitlines()
+    assert len(lines) == LISTS
+    assert taken() == [*[reading] * 2, ("审计员", "export-results", "run 1", "接口 ndjson")]
+    # What is refused shows nothing, and is no reading.
+    assert send("GET", "/lists", params={"run": 1, "list": "nobody"}, headers=named).status_code == 422
+    assert send("GET", "/api/v1/batches/99/results", headers=named).status_code == 404
+    assert len(taken()) == 3

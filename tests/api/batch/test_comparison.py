@@ -15,14 +15,16 @@ from sqlalchemy import select, update
 from api.batch.comparison import RunComparison, compare_runs, write_workbook
 from api.batch.correction import correct, open_list
 from api.batch.executors import InProcess
-from api.batch.payloads import EVERY, export_payloads
+from api.batch.payloads import CLEAN, EVERY, export_payloads, payload_of, preview_payloads
 from api.batch.revalidate import begin_revalidation, run_revalidation
-from api.batch.runs import RESULT, BatchError, NoRunError, RunView
+from api.batch.runs import FINDING, RESULT, BatchError, NoRunError, RunView
 from api.cli import run as qingdan
 from api.services.check import Checker
 from api.store.audit import entries
 from api.store.database import StoreError
+from models.settlement_list import Interface
 from models.wire import decode
+from qc_rules.acceptance import Acceptance
 from tests.api.batch.conftest import Body, Site, bodies
 
 LISTS = 24
@@ -273,3 +275,52 @@ def test_from_the_command_line(
     assert call("revalidate", "1999-01")[0] == 2
     assert call("revalidate", base.id, "--rules-pack", tmp_path / "none")[0] == 2
     assert call("revalidate", "x", "--resume", base.id, "--workers", 0)[0] == 2
+
+
+def test_looking_before_an_export_reads_only_doubtful_lists_and_agrees_with_it(
+    site: Site, tmp_path: Path, lists_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = bodies(6)
+    lists[1]["setlinfo"]["age"] = "三十"  # cannot be read
+    lists[2]["setlinfo"]["brdy"] = "1990/5/3"  # can, though it is written otherwise
+    lists[3]["setlinfo"]["medcasno"] = ""
+    run = site.run(lists_file(lists))
+    vault = site.job(run.read_options).vault
+    read: list[bytes] = []
+
+    def payload(content: bytes, interface: Interface) -> bytes | str:
+        read.append(content)
+        return payload_of(content, interface)
+
+    monkeypatch.setattr("api.batch.payloads.payload_of", payload)
+    for verdicts in (CLEAN, EVERY):
+        for interface in ("4101", "4101A"):
+            read.clear()
+            seen = preview_payloads(site.database, vault, run.id, interface, verdicts=verdicts)
+            looked = len(read)
+            with (tmp_path / "out").open("wb") as stream:
+                done = export_payloads(
+                    site.database, vault, run.id, interface, stream, who="x", at=AT, verdicts=verdicts
+                )
+            assert seen == done
+            assert looked <= 2 < len(read) - looked
+    assert any("不能读取" in one.reason for one in seen.refused)
+
+
+def test_an_accepted_value_that_cannot_be_read_is_not_counted_as_ready(
+    site: Site, lists_file: Callable[..., Path]
+) -> None:
+    lists = bodies(2)
+    lists[1]["setlinfo"]["age"] = "三十"
+    first = site.run(lists_file(lists))
+    with site.database.read() as connection:
+        rules = set(connection.execute(select(FINDING.c.rule).where(FINDING.c.number == 2)).scalars())
+    accepted = tuple(
+        Acceptance(f"A{number:04}", rule, "张", "核对过", AT, list_id=lists[1]["setlinfo"]["mdtrt_id"])
+        for number, rule in enumerate(sorted(rules))
+    )
+    run = site.run(lists_file(lists), accepted=accepted)
+    vault = site.job(first.read_options).vault
+    seen = preview_payloads(site.database, vault, run.id, "4101")
+    assert (seen.written, [one.number for one in seen.refused]) == (1, [2])
+    assert "不能读取" in seen.refused[0].reason
