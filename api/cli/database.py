@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import typer
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -83,6 +84,32 @@ def backup(
         with database.begin() as connection:
             audit.record(connection, who(by), "backup", str(out), "", datetime.now().astimezone())
     say(f"已备份到 {out}；恢复时停止服务，把它放回原处，并放回同一把身份密钥")
+
+
+@db_app.command("remask")
+def remask_lists(by: ByOption = None, home: HomeOption = None) -> None:
+    """把早先存的清单和问题按现在的规则重新打码；内容不变，记入审计。可以中断，再次运行时接着做完。"""
+    from api.store.remask import Remasked, remask  # noqa: PLC0415 -- other commands need no store
+    from api.store.vault import Vault  # noqa: PLC0415
+
+    def said(done: Remasked) -> str:
+        return f"看过 {done.looked} 份清单版本，重新打码 {done.lists} 份、问题 {done.findings} 处"
+
+    with (
+        open_database(home) as (settings, database),
+        Status("正在打码", console=Console(stderr=True)) as status,
+    ):
+        try:
+            done = remask(
+                database,
+                Vault.open(settings, database),
+                who=who(by),
+                at=datetime.now().astimezone(),
+                advance=lambda done: status.update(said(done)),
+            )
+        except KeyboardInterrupt:
+            fail("被中断；已打码的都在，再次运行 qingdan db remask 接着做完", 130)
+    say(said(done))
 
 
 @db_app.command("audit")

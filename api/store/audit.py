@@ -26,6 +26,7 @@ ACTION_LABELS = {
     "export-payloads": "导出报文（含身份）",
     "export-results": "导出结果",
     "open-list": "打开清单（打码）",
+    "remask": "重新打码",
     "read-report": "查看月报",
     "read-worklist": "查看工作清单",
     "reveal": "查看患者身份",

@@ -171,7 +171,8 @@ class Vault:
         """A list that was corrected while masked, with the true values of the version it was made from.
 
         A field that still shows its mask gets its value back, wherever its row stands now; one that was
-        overwritten keeps what was written. Raises StoreError for a mask that may stand for several values.
+        overwritten keeps what was written. Raises StoreError for a mask that may stand for several values, or for
+        none: a list that was opened before it was masked anew must not keep stars for a name.
         """
         before = json.loads(unmasked_payload(payload))
         true = json.loads(self.reveal(payload, identity))
@@ -485,13 +486,17 @@ class _Restoring:
             return [self.value(*row) for row in zip_longest(corrected, masks, values)]
         if not isinstance(corrected, str) or "*" not in corrected:
             return corrected
-        if corrected == masked:
+        if corrected in (masked, true):
             return true
         if originals := self.named.get((name, corrected)) or self.wholes.get(corrected):
             return _only(originals, corrected)
-        if self.within is None:
-            return corrected
-        return self.within.sub(lambda found: _only(self.fields[found[0]], found[0]), corrected)
+        if self.within is not None:
+            corrected = self.within.sub(lambda found: _only(self.fields[found[0]], found[0]), corrected)
+        if name in IDENTITY and "*" in corrected:
+            raise StoreError(
+                f"“{corrected[:40]}”是打码的样子，但与这份清单现在的打码不同；请重新打开清单再改，或写明原值"
+            )
+        return corrected
 
 
 def _add(values: list[Any], value: Any) -> None:
