@@ -12,7 +12,7 @@ from python_calamine import CalamineWorkbook
 from api.cli import run
 from tests.api.batch.conftest import BROKEN, MONTH, REGION, Site, bodies
 from tests.api.batch.test_driver import MakeFile
-from tests.api.batch.test_revalidate import rules_pack
+from tests.hospital_pack import RULE, write_rules
 
 LISTS = 1_000
 NAMELESS = 40
@@ -48,7 +48,7 @@ def test_a_month_of_a_thousand_lists(command: Command, lists_file: MakeFile, tmp
     assert (first["lists"], first["rejected"]) == (LISTS, 1)
     assert first["totals"]["verdicts"]["需修改"] >= NAMELESS
 
-    command("packs", "import", rules_pack(tmp_path / "本院规则"))
+    command("packs", "import", write_rules(tmp_path / "本院规则", rule=RULE))
     said = command("batch", "revalidate", MONTH, *alone, "--verify")
     assert f"核对：{LISTS} 份全部重做，结果逐项相同" in said
     command("batch", "compare", 1, 2, "--out", tmp_path / "变化.json")
