@@ -38,16 +38,17 @@ _CERTAINTY: tuple[tuple[Certainty, re.Pattern[str]], ...] = (
     ("postoperative", re.compile(r"术后|切除后|置换后")),
 )
 _NOT_EXCLUDED = re.compile(r"(?:不能?|未能?)(?:除外|排除)")
-# What says something about the diagnosis and is no part of its name.
+# What says something about the diagnosis and is no part of its name. Digits are taken whole (++): a long row of
+# them would else be cut in every way.
 _REMARKS: dict[System, re.Pattern[str]] = {
     "icd10": re.compile(
         r"待查|待排|待诊|查因|原因待查|可能性?大?|疑似|疑诊|拟诊|不[能]?除外|不[能]?排除|考虑|倾向|\?|"
         r"(?:左|右|双|两)(?:侧|边)|(?:左|右|双)(?=[^心室房主])|多发性?|"
-        r"\d+(?:\.\d+)?[X*×]?\d*(?:\.\d+)?(?:CM|MM)|术后\d*(?:年|月|天|周)?|术前|"
-        r"\d+(?:年|月|天|周|岁|余年|个月)|第?\d+(?:次|周期)|CT\d+N\d+M\d+|[CP]?T\d[A-C]?N\d[A-C]?M[\dX]|G\d+P\d+|重度|中度|轻度|较?大量|少量"
+        r"\d++(?:\.\d++)?(?:[X*×]\d*+)?(?:\.\d++)?(?:CM|MM)|术后\d*(?:年|月|天|周)?|术前|"
+        r"\d++(?:年|月|天|周|岁|余年|个月)|第?\d++(?:次|周期)|CT\d+N\d+M\d+|[CP]?T\d[A-C]?N\d[A-C]?M[\dX]|G\d+P\d+|重度|中度|轻度|较?大量|少量"
     ),
     "icd9cm3": re.compile(
-        r"(?:左|右|双|两)(?:侧|边|叶)?|\d+(?:\.\d+)?(?:CM|MM)|备|拟行?|急诊|在?(?:全麻|局麻|腰麻|硬膜外麻醉|静脉麻醉)下?|"
+        r"(?:左|右|双|两)(?:侧|边|叶)?|\d++(?:\.\d++)?(?:CM|MM)|备|拟行?|急诊|在?(?:全麻|局麻|腰麻|硬膜外麻醉|静脉麻醉)下?|"
         r"(?:C|T|L|S)\d{1,2}(?:[/\-](?:C|T|L|S)?\d{1,2})*|第?\d+[-,、]?\d*"
     ),
 }

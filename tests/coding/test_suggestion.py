@@ -53,6 +53,15 @@ def test_a_numbered_type_is_not_taken_for_a_list_number() -> None:
     assert [mention.text for mention in shipped("icd10").suggest("1.2型糖尿病")] == ["2型糖尿病"]
 
 
+@pytest.mark.timeout(60)
+def test_a_long_row_of_digits_is_read_at_once() -> None:
+    digits = "0" * 4000
+    bare = shipped("icd10").index.splitter.bare
+    assert bare(f"肺炎{digits}") == f"肺炎{digits}"
+    assert bare(f"{digits}.5X3CM肺炎") == "肺炎"
+    assert shipped("icd9cm3").index.splitter.bare(f"{digits}.5CM缝合") == "缝合"
+
+
 def test_names_without_a_separator_become_mentions_of_their_own() -> None:
     assert {"I10.x00x002", "I25.103"} <= set(codes_of("高血压冠心病"))
 
