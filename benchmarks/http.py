@@ -23,7 +23,7 @@ from starlette.responses import Response
 
 from api.answers import answer, json_body
 from api.app import create_app
-from api.cli.serve import make_server
+from api.cli.serve import listen, make_server
 from api.settings import load_settings
 from benchmarks.rules import payloads
 from qc_rules.reference import Reference
@@ -53,7 +53,7 @@ def serve(descriptor: int) -> None:
 @contextmanager
 def server() -> Iterator[tuple[int, int]]:
     """A running server: its process id and port."""
-    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
+    with listen("127.0.0.1", 0) as listener:
         descriptor = listener.fileno()
         command = [sys.executable, "-m", "benchmarks.http", str(descriptor)]
         child = subprocess.Popen(command, pass_fds=[descriptor])

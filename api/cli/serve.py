@@ -52,12 +52,20 @@ def make_server(application: FastAPI) -> uvicorn.Server:
     )
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """An open socket for ``make_server``; port 0 takes a free one. Raises OSError, UnicodeError."""
+    family, _, _, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.create_server(address[:2], family=family, backlog=2048)
+    # Connections inherit it. Without, the body of an answer waits 40 ms for the receipt of its head.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
 def _listen(settings: Settings) -> socket.socket:
     try:
-        family, _, _, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        return listen(settings.host, settings.port)
     except (OSError, UnicodeError) as error:
         reason = reason_of(error, "地址无效")
         fail(f"不能监听 {settings.host}:{settings.port}（{reason}）；端口可能已被占用，请换 --port")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -10,13 +9,13 @@ from contextlib import contextmanager
 
 from fastapi import FastAPI
 
-from api.cli.serve import make_server
+from api.cli.serve import listen, make_server
 
 
 @contextmanager
 def running(application: FastAPI) -> Iterator[str]:
     """Serve ``application`` on a free port of the loopback; gives its address."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     server = make_server(application)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

@@ -20,6 +20,7 @@ from python_calamine import CalamineWorkbook
 
 from api.cli import app, run
 from api.cli.check import LONG_FILE, Unread
+from api.cli.serve import listen
 from api.cli.terminal import plain
 from api.cli.usage import in_chinese
 from api.services.check import Checker
@@ -397,6 +398,13 @@ def test_memory_stays_flat_on_a_long_file(tmp_path: Path, example: dict[str, Any
         peaks.append(int(done.stderr))
     assert path.stat().st_size > 9_000_000
     assert peaks[1] - peaks[0] < 6_000  # KiB
+
+
+def test_a_connection_sends_at_once() -> None:
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_serve_answers_and_stops_when_told(tmp_path: Path, example: dict[str, Any]) -> None:
