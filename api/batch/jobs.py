@@ -16,6 +16,7 @@ from typing import BinaryIO
 from huey import SqliteHuey
 from huey.api import Task
 
+from api.batch.driver import failure
 from api.batch.executors import default_workers
 from api.batch.runs import ACTIVE, BatchError, Claim, RunView, read_run, requeue, runs, silent
 from api.batch.start import go_on
@@ -189,6 +190,10 @@ class Worker:
         except (FileRefusedError, PackError) as error:
             logger.error("批次 %d：%s", run_id, error)
             fail(database, run_id, str(error))
+        except Exception as error:
+            # Nobody may find a run that waits for ever: what no one foresaw is on its row too.
+            logger.exception("批次 %d 没有完成", run_id)
+            fail(database, run_id, failure(error))
         else:
             discard_upload(settings, run)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -194,3 +195,40 @@ def test_the_sheet_of_a_report_fits_the_screen(page: Page, run_id: int) -> None:
         page.goto(place)
         wide = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
         assert wide <= 0, place
+
+
+def test_the_upload_form_says_what_is_not_priced_and_sends_region_and_mapping(
+    page: Page, run_id: int, tmp_path: Path
+) -> None:
+    page.goto("/batches")
+    said = page.locator("#unpriced")
+    page.locator("#upload-month").fill(MONTH)
+    region = page.locator("#upload-region")
+    region.fill("3101")
+    expect(said).to_contain_text("没有适用于地区 3101 的支付数据包")
+    region.fill("5101")
+    expect(said).to_be_hidden()
+    page.locator("#upload-month").fill("2023-10")
+    expect(said).to_be_visible()
+    page.locator("#upload-payment").select_option("sichuan-2024")
+    expect(said).to_be_hidden()
+    page.locator("#upload-payment").select_option("")
+    page.locator("#upload-month").fill("2025-03")
+    mapping, table = tmp_path / "本院.toml", tmp_path / "本院.csv"
+    mapping.write_text(
+        'title = "本院"\n[setlinfo]\nmdtrt_id = "住院号"\n[[diseinfo]]\ndiag_type = { value = "1" }\n'
+        'diag_code = "主码"\n',
+        encoding="utf-8",
+    )
+    table.write_text("住院号,主码\nZ1,I10.x00x002\nZ2,J18.900\n", encoding="utf-8")
+    page.locator("#upload-mapping").set_input_files(mapping)
+    page.locator("#upload-file").set_input_files(table)
+    with page.expect_request(lambda request: request.method == "POST") as sent:
+        page.get_by_role("button", name="上传并开始").click()
+    asked = parse_qs(urlsplit(sent.value.url).query)
+    assert asked["region"] == ["5101"]
+    assert asked["mapping"] == ["本院.toml"]
+    assert asked["mapping_bytes"] == [str(mapping.stat().st_size)]
+    expect(page).to_have_url(re.compile(r"/batches/\d+$"))
+    expect(page.locator('[data-show="state"]')).to_have_text("完成", timeout=WORKING)
+    expect(page.locator('[data-show="lists"]')).to_have_text("2")

@@ -269,3 +269,16 @@ def test_packs_and_mappings_that_are_none_are_refused_and_nothing_is_kept(
 def test_a_shipped_mapping_is_named_without_a_file(client: httpx.Client) -> None:
     answer = hand_in(client, b"BAH,JBDM,ZYCS\n1,I10.x00,1\n", name="a.csv", mapping="n041")
     assert ended(client, answer.raise_for_status().json()["id"])["run"]["lists"] == 1
+
+
+def test_a_run_that_fails_in_an_unforeseen_way_says_so_and_does_not_wait_for_ever(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("cannot fork")
+
+    monkeypatch.setattr("api.batch.jobs.go_on", broken)
+    answer = hand_in(client, content(2))
+    found = ended(client, answer.json()["id"])
+    assert found["run"]["state"] == "failed"
+    assert "程序出错（RuntimeError）" in found["run"]["message"]
