@@ -41,20 +41,20 @@ class Grams:
         idf = np.log((1 + len(texts)) / (1 + count)) + 1
         return cls(vocabulary, idf.astype(np.float32))
 
-    def vectors(self, texts: Sequence[str]) -> sparse.csr_matrix:
-        """L2-normalised TF-IDF rows (sublinear term frequency), shape (texts, vocabulary)."""
-        counts = self.counts(texts)
-        counts.data = (1 + np.log(counts.data)) * self.idf[counts.indices]
-        return _unit_length(counts)
+    def vectors(self, texts: Sequence[str], unknown: float = 0.0) -> sparse.csr_matrix:
+        """L2-normalised TF-IDF rows (sublinear term frequency), shape (texts, vocabulary).
 
-    def counts(self, texts: Sequence[str]) -> sparse.csr_matrix:
-        """How often each gram of the vocabulary occurs, shape (texts, vocabulary)."""
+        ``unknown``: the weight in a row's length of every gram that the vocabulary lacks.
+        """
         keys, rows = gram_keys(texts)
         place = np.searchsorted(self.keys, keys)
         place[place == len(self.keys)] = 0
         known = self.keys[place] == keys
         data = np.ones(int(known.sum()), dtype=np.float32)
-        return sparse.csr_matrix((data, (rows[known], place[known])), shape=(len(texts), len(self.keys)))
+        counts = sparse.csr_matrix((data, (rows[known], place[known])), shape=(len(texts), len(self.keys)))
+        counts.data = (1 + np.log(counts.data)) * self.idf[counts.indices]
+        missing = np.bincount(rows[~known], minlength=len(texts))
+        return _unit_length(counts, (unknown**2 * missing).astype(np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,9 @@ class Words:
         return _unit_length(sparse.csr_matrix((data, (rows, columns)), shape=shape))
 
 
-def _unit_length(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
-    squares = np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel()
+def _unit_length(matrix: sparse.csr_matrix, beside: Float | float = 0.0) -> sparse.csr_matrix:
+    """``beside``: the square of what each row's length has besides its entries."""
+    squares = np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel() + beside
     length = np.sqrt(squares)
     length[length == 0] = 1
     matrix.data /= np.repeat(length, np.diff(matrix.indptr)).astype(np.float32)

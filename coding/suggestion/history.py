@@ -23,7 +23,12 @@ RIDGE = 0.5
 DEPARTMENT_SMOOTHING = 20.0
 """As many codings of the whole hospital are added to a department's own before both are compared."""
 LEAST_WEIGHT = 0.01
-KERNEL_POWER = 2
+LEAST_EVIDENCE = 0.002
+"""What the regression gives a name below this is rounding, and counts as nothing."""
+KERNEL_POWER = 1.5
+"""The likeness of two texts counts raised to this: 2 trusts the nearest more, 1 the many."""
+LEAST_LIKENESS = 0.1
+"""A text less like than this takes no part."""
 BY_REGRESSION = 12
 """Names that the regression puts forward as candidates."""
 
@@ -33,14 +38,16 @@ class Memory:
     """Kernel ridge regression from past texts to the names chosen for them.
 
     ``weights[text, name]``: how much likeness to that text speaks for the name. ``texts`` are in compared
-    form; ``names`` as the index spells them. ``inverse`` stands only while training: with it, the answer
-    for a text can be given as if that text had never been seen.
+    form; ``names`` as the index spells them. ``inverse`` and ``unrounded`` stand only while training: with
+    them, the answer for a text is exactly what it would be had that text never been seen. Rounded weights
+    would not do: what rounding leaves over at a name that only the text itself has gives the name away.
     """
 
     texts: tuple[str, ...]
     names: tuple[str, ...]
     weights: sparse.csr_matrix
     inverse: Float | None = field(default=None, repr=False)
+    unrounded: Float | None = field(default=None, repr=False)
 
     def dump(self) -> bytes:
         """As a numpy archive of plain arrays."""
@@ -86,14 +93,14 @@ class Memory:
             for names in chosen[text]:
                 for name in names:
                     wanted[row, column[name]] += 1 / len(chosen[text])
-        vectors = past.space.vectors(texts)
+        vectors = past.vectors(texts)
         kernel = np.asarray((vectors @ vectors.T).todense(), dtype=np.float32) ** KERNEL_POWER
         kernel[np.diag_indices_from(kernel)] += RIDGE
-        inverse = np.linalg.inv(kernel)
+        inverse = np.asarray(np.linalg.inv(kernel), dtype=np.float32)
         weights = inverse @ wanted
-        weights[np.abs(weights) < LEAST_WEIGHT] = 0
+        kept = np.where(np.abs(weights) < LEAST_WEIGHT, 0, weights)
         spelled = tuple(past.index.names[name] for name in known)
-        return cls(texts, spelled, sparse.csr_matrix(weights), np.asarray(inverse, dtype=np.float32))
+        return cls(texts, spelled, sparse.csr_matrix(kept), inverse, weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +170,12 @@ class PastCodings:
         self.index = index
         self.texts = list(texts)
         self.names = [list(chosen) for chosen in names]
-        self.space = Grams.fit(self.texts) if len(self.texts) >= OWN_VOCABULARY else index.gram_space
+        own = len(self.texts) >= OWN_VOCABULARY
+        self.space = Grams.fit(self.texts) if own else index.gram_space
+        # A past text is compared with the others by all it holds, what only it holds included; so is a new.
+        self._unknown = float(self.space.idf.max(initial=0)) if own else 0.0
         self._origins = np.array(range(len(self.texts)) if origins is None else origins, dtype=np.int64)
-        self._columns = sparse.csr_matrix(self.space.vectors(self.texts).T) if texts else None
+        self._columns = sparse.csr_matrix(self.vectors(self.texts).T) if texts else None
         self._count = np.zeros(len(index.names), dtype=np.float32)
         self._by_department: dict[str, dict[str, int]] = {}
         for place in self.whole().tolist():
@@ -173,10 +183,16 @@ class PastCodings:
             self._seen_in(departments[place] if departments else "", self.names[place])
         self._memory: Memory | None = None
         self._memory_rows = np.zeros(0, dtype=np.int64)
+        self._memory_columns = np.zeros(0, dtype=np.int64)
+        self._memory_row: dict[str, int] = {}
         self._memory_weights = sparse.csr_matrix((0, len(index.names)), dtype=np.float32)
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def vectors(self, texts: Sequence[str]) -> sparse.csr_matrix:
+        """Rows whose products are the likeness of texts; what no past text holds counts against it."""
+        return self.space.vectors(texts, self._unknown)
 
     def whole(self) -> NDArray[np.int64]:
         """The places of the texts that are no parts of others."""
@@ -214,7 +230,7 @@ class PastCodings:
 
     def add(self, text: str, names: Sequence[int], department: str = "") -> None:
         """Remember one more coding at once."""
-        column = sparse.csr_matrix(self.space.vectors([text]).T)
+        column = sparse.csr_matrix(self.vectors([text]).T)
         self._columns = (
             column if self._columns is None else sparse.csr_matrix(sparse.hstack([self._columns, column]))
         )
@@ -235,6 +251,8 @@ class PastCodings:
         kept = (rows[table.row] >= 0) & (columns[table.col] >= 0)
         self._memory = memory
         self._memory_rows = np.maximum(rows, 0)
+        self._memory_columns = columns
+        self._memory_row = {text: row for row, text in enumerate(memory.texts)}
         self._memory_weights = sparse.csr_matrix(
             (table.data[kept], (table.row[kept], columns[table.col[kept]])),
             shape=(len(rows), len(self.index.names)),
@@ -246,17 +264,25 @@ class PastCodings:
         if memory is None:
             return np.zeros((0, len(self.index.names)), dtype=np.float32)
         kernel = near[:, self._memory_rows] ** KERNEL_POWER
-        used = np.flatnonzero(kernel.max(axis=0) > LEAST_WEIGHT)
-        found = np.asarray((sparse.csr_matrix(kernel[:, used]) @ self._memory_weights[used]).todense())
-        if left_out >= 0 and memory.inverse is not None:
-            place = np.searchsorted(self._origins, left_out)
-            mine = np.flatnonzero(self._memory_rows == place)
-            if len(mine):
-                own = int(mine[0])
-                # Leaving one row out of a ridge regression changes the others by a known share of it.
-                change = kernel @ memory.inverse[:, own] / memory.inverse[own, own]
-                found = found - np.outer(change, np.asarray(self._memory_weights[[own]].todense()).ravel())
-        return np.asarray(found, dtype=np.float32)
+        own = -1
+        if left_out >= 0:
+            own = self._memory_row.get(self.texts[int(np.searchsorted(self._origins, left_out))], -1)
+        if own >= 0:
+            kernel[:, own] = 0
+        used = np.flatnonzero(kernel.max(axis=0) > LEAST_LIKENESS**KERNEL_POWER)
+        kernel = kernel[:, used]
+        if own >= 0 and memory.inverse is not None and memory.unrounded is not None:
+            # Leaving one row out of a ridge regression changes the others by a known share of it.
+            change = kernel @ memory.inverse[used, own] / memory.inverse[own, own]
+            exact = kernel @ memory.unrounded[used] - np.outer(change, memory.unrounded[own])
+            found = np.zeros((len(kernel), len(self.index.names)), dtype=np.float32)
+            held = self._memory_columns >= 0
+            found[:, self._memory_columns[held]] = exact[:, held]
+        else:
+            weights = self._memory_weights[used]
+            found = np.asarray((sparse.csr_matrix(kernel) @ weights).todense(), dtype=np.float32)
+        found[np.abs(found) < LEAST_EVIDENCE] = 0
+        return found
 
     def recall(self, units: Sequence[str], left_out: int = -1) -> Recall:
         """What was coded for the texts nearest to ``units`` (whole first); ``left_out`` is not seen."""
@@ -269,7 +295,7 @@ class PastCodings:
         count = self._count
         kernel = np.zeros((0, len(self.index.names)), dtype=np.float32)
         if self._columns is not None:
-            near = np.asarray((self.space.vectors(list(units)) @ self._columns).todense(), dtype=np.float32)
+            near = np.asarray((self.vectors(list(units)) @ self._columns).todense(), dtype=np.float32)
             if left_out >= 0:
                 mine = np.flatnonzero(self._origins == left_out)
                 near[:, mine] = 0

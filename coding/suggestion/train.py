@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from coding.names import System
 from coding.suggestion.grams import Float
 from coding.suggestion.history import Memory, PastCodings
-from coding.suggestion.index import NameIndex, compact
+from coding.suggestion.index import LOCAL, NameIndex, compact
 from coding.suggestion.match import FEATURES, Comparison, Matcher
 from coding.suggestion.model import Calibration, Model, calibration_rows
 from coding.suggestion.translate import Row, Translations, learn_translations
@@ -25,8 +25,9 @@ SEED = 20240607
 MADE_EXAMPLES: dict[System, int] = {"icd10": 7000, "icd9cm3": 5000}
 MADE_BESIDE_HISTORY = 1500
 CALIBRATION_EXAMPLES = 1500
-HELD_OUT_SHARE = 0.15
 FOLDS = 3
+RANKED_FOLDS = 2
+"""Parts of a history: the ranker of all others gives the scores of each, on which calibration is fitted."""
 CALIBRATED_BEST = 8
 """Only the best few candidates of a statement are ever shown: those are what must be calibrated."""
 SLOPE: dict[System, float] = {"icd10": 0.9, "icd9cm3": 1.3}
@@ -52,6 +53,8 @@ PARAMETERS: dict[str, Any] = {
 RIGHT_NAME, NEARLY_RIGHT, SAME_CODE = 3, 2, 1
 PART_SHARE = 0.6
 """Share of a name's characters that a part of a text must hold to count as coded by it."""
+FROM_HISTORY: dict[str, Any] = {**PARAMETERS, "lambdarank_truncation_level": 6, "max_bin": 127}
+"""With a history the right name is mostly among the first few, and there are many more rows."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -80,6 +83,29 @@ class Rows:
         return len(self.grades)
 
 
+@dataclass
+class Judged:
+    """The best candidates of statements that a ranker did not see: what calibration is fitted on."""
+
+    inputs: list[NDArray[np.float64]] = field(default_factory=list)
+    right: list[NDArray[np.bool_]] = field(default_factory=list)
+    first_right: int = 0
+    """Statements whose first candidate has the right name."""
+
+    def __len__(self) -> int:
+        return len(self.right)
+
+    def add(self, ranker: Any, rows: Rows, places: NDArray[np.int64]) -> None:
+        """Rank the statements at ``places`` of ``rows``."""
+        for place in places.tolist():
+            features, grades = rows.features[place], rows.grades[place]
+            scores = np.asarray(ranker.predict(features, num_threads=1))
+            best = np.argsort(-scores, kind="stable")[:CALIBRATED_BEST]
+            self.inputs.append(calibration_rows(features, scores)[best])
+            self.right.append(grades[best] > 0)
+            self.first_right += bool(grades[best[0]] == RIGHT_NAME)
+
+
 def silent(_stage: str, _done: int, _total: int) -> None:
     """Progress that nobody watches."""
 
@@ -99,13 +125,22 @@ def train_shipped(index: NameIndex, progress: Progress = silent, threads: int = 
     digest = hashlib.sha256()
     for example in examples:
         digest.update(f"{example.text}\t{','.join(index.names[name] for name in example.names)}\n".encode())
-    return _fit(
+    ranker = _ranker(rows, np.arange(len(rows)), PARAMETERS, ROUNDS["tables"], threads)
+    judged = Judged()
+    judged.add(ranker, unlike, np.arange(len(unlike)))
+    return _model(
         index,
         learn_translations((text, name) for text, name, _ in pairs),
-        rows,
-        calibrate=unlike,
-        threads=threads,
-        facts={"trained_on": "tables", "examples": len(examples), "data_sha256": digest.hexdigest()},
+        ranker,
+        judged,
+        slope=SLOPE[index.table.system],
+        facts={
+            "trained_on": "tables",
+            "examples": len(examples),
+            "statements": len(rows),
+            "rounds": ROUNDS["tables"],
+            "data_sha256": digest.hexdigest(),
+        },
     )
 
 
@@ -119,31 +154,53 @@ def train_on_history(
     memory = Memory.fit(remembered)
     remembered.attach(memory)
     matchers = _cross_fitted(index, pairs, remembered)
-    rows, unlike = Rows(), Rows()
-    held = set(
-        np.random.default_rng(SEED + 1)
-        .permutation(len(past))[: max(1, int(len(past) * HELD_OUT_SHARE))]
-        .tolist()
-    )
+    rows = Rows()
+    origin: list[int] = []
+    own = own_names(index, remembered)
     for done, one in enumerate(past):
         progress("对比历史编码", done, len(past))
-        example = Example(one.text, one.names)
-        _compare_example(matchers[int(fold[done])], example, unlike if done in held else rows, done)
+        # Without this coding the index would not have the name: it must not be found here either.
+        example = Example(one.text, one.names, tuple(name for name in one.names if name in own))
+        _compare_example(matchers[int(fold[done])], example, rows, done)
+        origin += [done] * (len(rows) - len(origin))
     made = Variations(index, SEED).make(MADE_BESIDE_HISTORY)
     for example in made:
         _compare_example(matchers[_fold_of(index, example)], example, rows)
     digest = hashlib.sha256()
     for one in past:
         digest.update(f"{one.text}\t{','.join(index.names[name] for name in one.names)}\n".encode())
-    return _fit(
+    part = np.random.default_rng(SEED + 1).permutation(len(past)) % RANKED_FOLDS
+    of_part = np.append(part[origin], np.full(len(rows) - len(origin), -1))
+    judged = Judged()
+    for each in range(RANKED_FOLDS):
+        ranker = _ranker(rows, np.flatnonzero(of_part != each), FROM_HISTORY, ROUNDS["history"], threads)
+        judged.add(ranker, rows, np.flatnonzero(of_part == each))
+    return _model(
         index,
         learn_translations((text, name) for text, name, _ in pairs),
-        rows,
-        calibrate=unlike,
-        threads=threads,
-        facts={"trained_on": "history", "examples": len(past) + len(made), "data_sha256": digest.hexdigest()},
+        _ranker(rows, np.arange(len(rows)), FROM_HISTORY, ROUNDS["history"], threads),
+        judged,
+        slope=1.0,
+        facts={
+            "trained_on": "history",
+            "examples": len(past) + len(made),
+            "statements": len(rows),
+            "rounds": ROUNDS["history"],
+            "data_sha256": digest.hexdigest(),
+        },
         memory=memory,
     )
+
+
+def own_names(index: NameIndex, past: PastCodings) -> frozenset[int]:
+    """Names of the hospital's own that it chose a single time."""
+    table = index.table
+    local = [
+        compact(index.terms.normalize(name))
+        for name, owner, edition in zip(table.names, table.owner, table.edition, strict=True)
+        if LOCAL in (edition, table.kinds[owner])
+    ]
+    return frozenset(row for row in map(index.exact.__getitem__, local) if past.count(row) == 1)
 
 
 def _cross_fitted(
@@ -268,13 +325,31 @@ def _compare_example(matcher: Matcher, example: Example, rows: Rows, left_out: i
             rows.add(comparison, grades)
 
 
-def _fit(
+def _ranker(
+    rows: Rows, places: NDArray[np.int64], parameters: dict[str, Any], rounds: int, threads: int
+) -> Any:
+    """A ranker of the statements at ``places``; those without a right candidate teach nothing."""
+    import lightgbm  # noqa: PLC0415 - heavy
+
+    used = [place for place in places.tolist() if rows.grades[place].max() > 0]
+    parameters = {**parameters, "num_threads": threads}
+    data = lightgbm.Dataset(
+        np.vstack([rows.features[i] for i in used]),
+        np.concatenate([rows.grades[i] for i in used]),
+        group=[len(rows.grades[i]) for i in used],
+        feature_name=list(FEATURES),
+        params=parameters,
+    )
+    return lightgbm.train(parameters, data, rounds)
+
+
+def _model(
     index: NameIndex,
     translations: Sequence[Row],
-    rows: Rows,
+    ranker: Any,
+    judged: Judged,
     *,
-    calibrate: Rows,
-    threads: int,
+    slope: float,
     facts: dict[str, Any],
     memory: Memory | None = None,
 ) -> Model:
@@ -282,23 +357,12 @@ def _fit(
     import sklearn  # noqa: PLC0415
     import skops.io  # noqa: PLC0415
 
-    system = index.table.system
-    used = [i for i in range(len(rows)) if rows.grades[i].max() > 0]
-    data = lightgbm.Dataset(
-        np.vstack([rows.features[i] for i in used]),
-        np.concatenate([rows.grades[i] for i in used]),
-        group=[len(rows.grades[i]) for i in used],
-        feature_name=list(FEATURES),
-    )
-    ranker = lightgbm.train({**PARAMETERS, "num_threads": threads}, data, ROUNDS[str(facts["trained_on"])])
-    calibration, hits = _calibrated(ranker, calibrate, SLOPE[system] if memory is None else 1.0)
+    calibration = _calibrated(judged, slope)
     manifest = {
         **facts,
         "seed": SEED,
-        "rounds": ROUNDS[str(facts["trained_on"])],
-        "statements": len(rows),
-        "held_out_statements": len(calibrate),
-        "held_out_first_right": round(hits / max(len(calibrate), 1), 4),
+        "held_out_statements": len(judged),
+        "held_out_first_right": round(judged.first_right / max(len(judged), 1), 4),
         "trained_at": date.today().isoformat(),
         "names": len(index.names),
         "versions": {
@@ -309,7 +373,7 @@ def _fit(
         },
     }
     return Model(
-        system,
+        index.table.system,
         ranker,
         Calibration.of(calibration),
         skops.io.dumps(calibration),
@@ -319,25 +383,14 @@ def _fit(
     )
 
 
-def _calibrated(ranker: Any, rows: Rows, slope: float) -> tuple[Any, int]:
-    """A classifier of scores fitted on ``rows``, and how often the first candidate was the right name.
-
-    Its log-odds are multiplied by ``slope``.
-    """
+def _calibrated(judged: Judged, slope: float) -> Any:
+    """A classifier of scores fitted on ``judged``, its log-odds multiplied by ``slope``."""
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - heavy
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
 
-    inputs, right = [], []
-    hits = 0
-    for features, grades in zip(rows.features, rows.grades, strict=True):
-        scores = np.asarray(ranker.predict(features, num_threads=1))
-        best = np.argsort(-scores, kind="stable")[:CALIBRATED_BEST]
-        inputs.append(calibration_rows(features, scores)[best])
-        right.append(grades[best] > 0)
-        hits += bool(grades[best[0]] == RIGHT_NAME)
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=500, random_state=SEED))
-    classifier.fit(np.vstack(inputs), np.concatenate(right))
+    classifier.fit(np.vstack(judged.inputs), np.concatenate(judged.right))
     classifier[1].coef_ *= slope
     classifier[1].intercept_ *= slope
-    return classifier, hits
+    return classifier

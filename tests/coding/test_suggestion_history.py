@@ -10,9 +10,11 @@ import pytest
 from api.services import suggestion as service
 from api.settings import Settings
 from api.store.codings import StoredCodings
+from coding.suggestion import history
 from coding.suggestion import train as training
 from coding.suggestion.assembly import Coding, Foundation, ModelStore, past_of, read_codings
 from coding.suggestion.context import Context
+from coding.suggestion.history import Memory
 from coding.suggestion.model import RANKER, Model, ModelError
 from coding.suggestion.train import Past, remember
 from models.pack import PackStore
@@ -62,6 +64,43 @@ def test_the_nearest_past_coding_is_found_and_its_own_row_can_be_left_out() -> N
     assert found.names.tolist() == [name]
     assert found.best[name] == pytest.approx(1)
     assert past.recall(["血压经常升高"], left_out=0).names.tolist() == []
+
+
+def test_a_text_that_is_left_out_gives_nothing_away_of_what_it_was_coded() -> None:
+    index = shipped("icd10").index
+    written = ["血压经常升高", "血压偏高多年", "血糖经常升高", "经常头痛伴血压升高"]
+    names = [index.exact[name] for name in ("高血压", "高血压", "糖尿病", "头痛")]
+    past = remember(index, [Past(text, (name,)) for text, name in zip(written, names, strict=True)])
+    past.attach(Memory.fit(past))
+    seen = past.recall([past.texts[3]]).kernel[0]
+    left_out = past.recall([past.texts[3]], left_out=3).kernel[0]
+    assert seen[names[3]] > 0.3
+    # Not even a rest of rounding, by which a ranker could tell the name that only this text has.
+    assert left_out[names[3]] == 0
+    others = remember(index, [Past(text, (name,)) for text, name in zip(written[:3], names[:3], strict=True)])
+    others.attach(Memory.fit(others))
+    assert left_out == pytest.approx(others.recall([past.texts[3]]).kernel[0], abs=0.02)
+
+
+def test_what_no_past_text_holds_makes_a_text_less_like_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "OWN_VOCABULARY", 1)
+    index = shipped("icd10").index
+    name = index.exact["高血压"]
+    past = remember(index, [Past("血压升高", (name,))])
+    assert past.recall(["血压升高"]).best[name] == pytest.approx(1)
+    assert past.recall(["血压升高待透析"]).best[name] < 0.9
+
+
+def test_a_name_that_one_coding_brought_is_not_offered_for_that_coding() -> None:
+    twice = ("", "某院乙病")
+    codings = [
+        Coding("甲病", (("", "某院甲病"),)),
+        Coding("乙病", (twice,)),
+        Coding("乙病二", (twice, ("I10.x00x002", "高血压"))),
+    ]
+    index = Foundation.load(PackStore(), "icd10").index(codings)
+    past = remember(index, past_of(index, codings))
+    assert training.own_names(index, past) == {index.exact["某院甲病"]}
 
 
 def test_a_hospitals_own_name_becomes_a_name_of_the_index() -> None:
