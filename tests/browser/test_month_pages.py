@@ -1,32 +1,51 @@
-"""A month of lists driven through the pages: handed in, corrected, judged again, reported and sealed."""
+"""A month of 1,000 lists driven through the pages: handed in, corrected, judged again, reported and sealed."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
+from pydantic import SecretStr
 
+from api.cli import run
 from api.settings import Settings
 from tests.api.batch.conftest import BROKEN, MONTH, REGION, bodies, write_lists
 from tests.api.serving import running
 from tests.browser.conftest import Watch
+from tests.databases import fresh_postgresql, postgresql_server  # noqa: F401 -- a fixture
+from tests.hospital_pack import RULE, write_rules
 from web.app import create_app
 
-LISTS = 24
+LISTS = 1_000
 NO_PHONE = 3
 """Lists without the telephone of the contact; the first list has no 病案号."""
 WORKING = 60_000
 """Milliseconds that a run over the month is given on a busy machine."""
 
 
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with ExitStack() as stack:
+        store = ""
+        if request.param == "postgresql":
+            store = stack.enter_context(fresh_postgresql(request.getfixturevalue("postgresql_server")))
+        yield Settings(
+            home=tmp_path_factory.mktemp("home"),
+            region=REGION,
+            database_url=SecretStr(store),
+            identity_key=SecretStr(""),
+        )
+
+
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(settings: Settings) -> Iterator[str]:
     """A site of its own: what one test does to the month, the next one finds."""
-    with running(create_app(Settings(home=tmp_path_factory.mktemp("home"), region=REGION))) as address:
+    with running(create_app(settings)) as address:
         yield address
 
 
@@ -144,6 +163,22 @@ def test_a_corrected_list_is_kept_and_the_month_judged_again(page: Page, run_id:
     expect(changed).to_contain_text("需修改 → 可上传")
     page.get_by_role("link", name="反过来看").click()
     expect(page.locator("tr", has=page.get_by_role("link", name=name))).to_contain_text("可上传 → 需修改")
+
+
+def test_the_month_is_judged_under_a_changed_rule_pack(
+    page: Page, run_id: int, settings: Settings, tmp_path: Path
+) -> None:
+    pack = write_rules(tmp_path / "本院规则", rule=RULE)
+    assert run(["packs", "import", str(pack), "--home", str(settings.home)]) == 0
+    page.goto(f"/batches/{run_id}")
+    page.get_by_role("button", name="用现在的数据包重新质控").click()
+    expect(page).not_to_have_url(re.compile(rf"/batches/{run_id}$"))
+    done(page, int(page.url.rpartition("/")[2]))
+    page.get_by_role("link", name="与批次 1 相比的变化").click()
+    long = sum(body["setlinfo"]["act_ipt_days"] > 5 for body in bodies(LISTS))
+    appeared = page.locator("tr", has_text="HOS-001").first.locator("td").nth(2)
+    expect(appeared).to_have_text(str(long))
+    expect(page.locator("#main")).to_contain_text("hospital-own")
 
 
 def test_the_report_is_sealed_with_a_name_and_superseded_by_number(
