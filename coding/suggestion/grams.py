@@ -71,7 +71,8 @@ class Words:
         size = 0
         for tokens in texts:
             size += 1
-            for token in set(tokens):
+            # A set would come in another order each time, and sums of floats with it.
+            for token in dict.fromkeys(tokens):
                 index = place.setdefault(token, len(place))
                 if index == len(count):
                     count.append(0)
@@ -83,7 +84,7 @@ class Words:
         """L2-normalised TF-IDF rows, shape (texts, vocabulary)."""
         rows, columns = [], []
         for row, tokens in enumerate(texts):
-            for token in set(tokens):
+            for token in dict.fromkeys(tokens):
                 column = self.place.get(token)
                 if column is not None:
                     rows.append(row)

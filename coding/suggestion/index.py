@@ -23,7 +23,10 @@ from coding.suggestion.words import Tokenizer
 MORPHOLOGY = "形态学"
 EDITIONS = 3
 """How many other editions the crosswalk knows."""
-_PUNCTUATION = re.compile(r"[\s,、;:.\[\]()\"'/\-]+")
+_PUNCTUATION = re.compile(r"[\s,、;:.\[\]()\"'/\\\-]+")
+_SQUARE = re.compile(r"\[([^\[\]]*)\]")
+_ROUND = re.compile(r"\([^()]*\)")
+_RESIDUAL = re.compile(r",(?:其他的|未特指的?)$")
 _EXTENSION = re.compile(r"\dx\d{3}$")
 _BASE = re.compile(r"(?<!x\d)00$")
 # Words that change which disease or procedure is meant: a name that has one the text lacks, or the
@@ -42,6 +45,22 @@ QUALIFIERS = (
 def compact(text: str) -> str:
     """The spelling in which texts and names are compared: no blanks, no punctuation."""
     return _PUNCTUATION.sub("", text)
+
+
+def readings(name: str) -> list[str]:
+    """What a name with brackets is also written as: 骨折不连接[假关节] is 骨折不连接 and 假关节.
+
+    ``name`` in the one spelling; 支气管扩张(症) is read without what stands in round brackets.
+    """
+    name = _RESIDUAL.sub("", name.replace("\\", ""))
+    outside = _SQUARE.sub("", name)
+    found = [_ROUND.sub("", outside)]
+    for bracket in _SQUARE.finditer(name):
+        # What follows the brackets belongs to both readings: 西尔维于斯导水管[中脑导水管]畸形.
+        rest = _SQUARE.sub("", name[bracket.end() :])
+        found += [_ROUND.sub("", part + rest) for part in bracket[1].split("/")]
+    whole = compact(name)
+    return [one for one in dict.fromkeys(map(compact, found)) if len(one) >= 2 and one != whole]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +93,8 @@ class NameIndex:
     shown: tuple[str, ...]
     codes: tuple[tuple[int, ...], ...]
     code_of: NDArray[np.int32]
+    term_of: NDArray[np.int64]
+    """The row of the table's own name that each name is a reading of: mostly its own."""
     exact: Mapping[str, int]
     gram_space: Grams
     grams: sparse.csr_matrix
@@ -116,13 +137,27 @@ class NameIndex:
         for key, name, owner in zip(spellings, table.names, table.owner, strict=True):
             index = place.setdefault(key, len(shown))
             if index == len(shown):
-                shown.append(name)
+                # One edition's table has its brackets escaped.
+                shown.append(name.replace("\\", ""))
                 bearers.append([owner])
             else:
                 bearers[index].append(owner)
-        names = list(place)
         for owners in bearers:
-            owners.sort(key=lambda owner: (table.grey[owner], table.codes[owner]))
+            owners.sort(
+                key=lambda owner: (
+                    table.grey[owner],
+                    table.kinds[owner] == MORPHOLOGY,
+                    table.codes[owner],
+                )
+            )
+        base = list(range(len(shown)))
+        for key, row in _other_readings(table, terms, place).items():
+            place[key] = len(shown)
+            shown.append(shown[row])
+            bearers.append(bearers[row])
+            base.append(row)
+        names = list(place)
+        term = np.array(base, dtype=np.int64)
         automaton = _automaton(names, table, bearers)
         gram_space = Grams.fit(names)
         grams = gram_space.vectors(names)
@@ -143,6 +178,7 @@ class NameIndex:
             tuple(shown),
             tuple(tuple(owners) for owners in bearers),
             np.array([owners[0] for owners in bearers], dtype=np.int32),
+            term,
             place,
             gram_space,
             grams,
@@ -155,7 +191,7 @@ class NameIndex:
             gram_space.keys[single],
             qualifier_rows(names),
             np.array([len(name) for name in names], dtype=np.float32),
-            _flags(table, spellings, names, bearers, terms=terms, automaton=automaton),
+            _flags(table, spellings, names, bearers, terms=terms, automaton=automaton, term=term),
             np.array([table.grey[owners[0]] for owners in bearers]),
             order,
             Groups.build([keys[i][:3] for i in order], order),
@@ -197,6 +233,24 @@ class NameIndex:
 def _only_alone(usage: str, meaning: str) -> bool:
     """An instrument means an examination only where nothing is done through it: 胃镜, 胃镜下止血."""
     return usage.endswith("镜") and meaning.endswith("镜检查")
+
+
+def _other_readings(table: NameTable, terms: Terms, place: Mapping[str, int]) -> dict[str, int]:
+    """Further readings of names with brackets → the row of the name; what two names share says neither.
+
+    Brackets in a diagnosis hold a synonym; in a procedure they mostly say which of several it is.
+    """
+    if table.system != "icd10":
+        return {}
+    found: dict[str, int] = {}
+    shared: set[str] = set()
+    bracketed = [name for name in table.names if "[" in name or "(" in name or "［" in name or "（" in name]
+    for name in terms.normalize.names(bracketed):
+        row = place[compact(name)]
+        for reading in readings(name):
+            if reading not in place and found.setdefault(reading, row) != row:
+                shared.add(reading)
+    return {reading: row for reading, row in found.items() if reading not in shared}
 
 
 def _automaton(names: list[str], table: NameTable, bearers: list[list[int]]) -> ahocorasick.Automaton:
@@ -294,10 +348,11 @@ def _flags(
     *,
     terms: Terms,
     automaton: ahocorasick.Automaton,
+    term: NDArray[np.int64],
 ) -> Float:
     """Per name: is a title, number of its codes, names of its code, grey, morphology, vague
     wording, editions that have it, whether an extension code, whether an unspecified
-    one, in how many names it stands, how many usages lead to it, whether it is coded daily, how many
+    one, in how many names it stands, how many usages lead to it, whether it is coded daily (2) or often (1), how many
     editions write it so, whether the Beijing edition does (the oldest, whose terms most doctors learned),
     whether its code is the subcategory's own."""
     size = len(table.codes)
@@ -307,7 +362,7 @@ def _flags(
     every = np.array([owner for owners in bearers for owner in owners], dtype=np.int64)
     place = {name: row for row, name in enumerate(names)}
     usages = Counter(compact(value) for values in terms.expansions[table.system].values() for value in values)
-    common = [compact(name) for name in terms.common[table.system]]
+    common = {compact(name): grade for name, grade in terms.common[table.system].items()}
     rows = np.zeros((len(names), 15), dtype=np.float32)
     rows[[place[name] for name in spelled[:size]], 0] = 1
     rows[:, 1] = np.minimum(np.diff(np.append(starts, len(every))), 4)
@@ -322,13 +377,18 @@ def _flags(
     for value, times in usages.items():
         if value in place:
             rows[place[value], 10] = min(times, 6)
-    rows[[place[name] for name in common if name in place], 11] = 1
+    for name, grade in common.items():
+        if name in place:
+            rows[place[name], 11] = grade
     within = np.zeros(len(names), dtype=np.int64)
     np.bitwise_or.at(within, [place[name] for name in spelled], np.array(table.within))
     for bit in EDITION_BITS.values():
         rows[:, 12] += (within & bit) > 0
     rows[:, 13] = (within & EDITION_BITS["beijing"]) > 0
     rows[:, 14] = np.array([bool(_BASE.search(code.partition("+")[0])) for code in table.codes])[first]
+    # Another reading of a name is in the editions that the name is in.
+    for column in (0, 12, 13):
+        rows[:, column] = rows[term, column]
     return rows
 
 

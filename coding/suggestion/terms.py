@@ -16,14 +16,14 @@ class Terms:
 
     ``expansions``: per system, phrase → every wording it may stand for, the usual one first.
     ``broader``: a part of the body or a finding → what the tables group it under.
-    ``common``: names that general hospitals code daily.
+    ``common``: names that general hospitals code daily (2) or often (1).
     ``morphology``: (ICD-O-3 morphology code, name, whether it is the preferred name).
     """
 
     normalize: Normalizer
     expansions: Mapping[System, Mapping[str, tuple[str, ...]]]
     broader: Mapping[str, str]
-    common: Mapping[System, frozenset[str]]
+    common: Mapping[System, Mapping[str, int]]
     morphology: tuple[tuple[str, str, bool], ...]
     initials: Sequence[Mapping[str, str]]
 
@@ -54,9 +54,11 @@ class Terms:
             },
             {normalize(row["text"]): normalize(row["broader"]) for row in pack.rows("sites")},
             {
-                system: frozenset(
-                    normalize(row["name"]) for row in pack.rows("common") if row["system"] == system
-                )
+                system: {
+                    normalize(row["name"]): 1 if row.get("grade") == "1" else 2
+                    for row in pack.rows("common")
+                    if row["system"] == system
+                }
                 for system in SYSTEMS
             },
             tuple((row["code"], row["name"], row["preferred"] == "1") for row in pack.rows("morphology")),

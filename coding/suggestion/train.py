@@ -50,6 +50,8 @@ PARAMETERS: dict[str, Any] = {
     "deterministic": True,
     "force_row_wise": True,
 }
+DECIMALS = 5
+"""To so many decimals features are rounded while training, so that training twice gives the same bytes."""
 RIGHT_NAME, NEARLY_RIGHT, SAME_CODE = 3, 2, 1
 PART_SHARE = 0.6
 """Share of a name's characters that a part of a text must hold to count as coded by it."""
@@ -76,7 +78,8 @@ class Rows:
     grades: list[NDArray[np.int64]] = field(default_factory=list)
 
     def add(self, comparison: Comparison, grades: NDArray[np.int64]) -> None:
-        self.features.append(comparison.features)
+        # The last bits of a float differ between machines; a threshold must not lie between them.
+        self.features.append(comparison.features.round(DECIMALS))
         self.grades.append(grades)
 
     def __len__(self) -> int:
@@ -305,7 +308,8 @@ def _text_form(index: NameIndex, text: str) -> str:
 
 def _compare_example(matcher: Matcher, example: Example, rows: Rows, left_out: int = -1) -> None:
     index = matcher.index
-    wanted = set(example.names)
+    wanted = {int(index.term_of[name]) for name in example.names}
+    hidden = np.flatnonzero(np.isin(index.term_of, [index.term_of[name] for name in example.hidden]))
     codes = {int(index.code_of[name]) for name in wanted}
     # A procedure is shown by its code's title, so that every name of the code is as right, unless a
     # hospital has its own.
@@ -313,10 +317,14 @@ def _compare_example(matcher: Matcher, example: Example, rows: Rows, left_out: i
         SAME_CODE if index.table.system == "icd10" else RIGHT_NAME if matcher.past is None else NEARLY_RIGHT
     )
     for statement in index.splitter.statements(index.terms.normalize.aligned(example.text)):
-        comparison = matcher.compare(statement, left_out, example.hidden)
+        comparison = matcher.compare(statement, left_out, hidden.tolist())
         grades = np.array(
             [
-                RIGHT_NAME if name in wanted else same_code if int(index.code_of[name]) in codes else 0
+                RIGHT_NAME
+                if int(index.term_of[name]) in wanted
+                else same_code
+                if int(index.code_of[name]) in codes
+                else 0
                 for name in comparison.names.tolist()
             ],
             dtype=np.int64,

@@ -132,9 +132,9 @@ probability must not promise more than they allow."""
 SHARE_NOT_IN_EVERY_EDITION = 0.15
 SHARE_OF_ALIASES = 0.1
 """Of procedures, which are shown by the code's title."""
-SHARE_NOT_BEIJING = 0.15
+SHARE_NOT_BEIJING = 0.5
 """Of diagnoses that the Beijing edition does not write so: later editions added what records seldom say."""
-SHARE_OF_EXTENSIONS = {"icd10": 0.7, "icd9cm3": 0.1}
+SHARE_OF_EXTENSIONS = {"icd10": 1.0, "icd9cm3": 0.1}
 KEPT_EXTENSIONS = {"icd10": 1.0, "icd9cm3": 0.1}
 """Share of the examples wanting an extension code that are used: coders of procedures mostly choose the
 national code above it, which every edition has."""
@@ -142,11 +142,43 @@ SHARE_OF_GREY = {"icd10": 0.1, "icd9cm3": 0.4}
 SHARE_OF_VAGUE = {"icd10": 0.3, "icd9cm3": 0.6}
 SPREAD_EXPONENT = 0.4
 """How much oftener a name comes that stands inside many other names."""
-COMMON_WEIGHT = {"icd10": 6.0, "icd9cm3": 8.0}
-SPECIFIC_SHARE = 0.3
+COMMON_WEIGHT = {"icd10": 10.0, "icd9cm3": 8.0}
+SPECIFIC_SHARE = {"icd10": 0.35, "icd9cm3": 0.3}
 """Share of examples that say more than the code that is wanted."""
 TUMOUR_SHARE = 0.07
-OTHER_WORDING_SHARE = {"icd10": 0.2, "icd9cm3": 0.25}
+SIBLING_SHARE = 0.6
+"""Share of the words put into a name that come from names of the same category: what a doctor adds
+mostly specifies the disease."""
+CHANCES = {
+    "icd10": {
+        "usage": 0.45,
+        "part": 0.25,
+        "wording": 0.25,
+        "turned": 0.12,
+        "thinned": 0.12,
+        "specified": 0.45,
+        "specified again": 0.20,
+        "side": 0.35,
+        "before": 0.25,
+        "after": 0.25,
+        "noise": 0.35,
+        "misspelt": 0.03,
+    },
+    "icd9cm3": {
+        "usage": 0.45,
+        "part": 0.30,
+        "wording": 0.40,
+        "turned": 0.15,
+        "thinned": 0.20,
+        "side": 0.35,
+        "before": 0.25,
+        "after": 0.25,
+        "noise": 0.40,
+        "misspelt": 0.03,
+    },
+}
+"""How often each change is made to a name. Diagnoses mostly hold all of the name and much besides."""
+OTHER_WORDING_SHARE = {"icd10": 0.12, "icd9cm3": 0.25}
 """Share of examples in which one edition's name of a code stands for another's: people wrote both."""
 _MOST_NAMES = (1, 1, 1, 1, 1, 1, 2, 2, 2, 3)
 
@@ -172,6 +204,9 @@ class Variations:
         self._usages = _reversed(index.terms.expansions[self.system].items())
         self._parts = _reversed((key, (value,)) for key, value in index.terms.broader.items())
         self._wordings = _wordings(index)
+        self._siblings: dict[str, list[int]] = defaultdict(list)
+        for row in range(len(index.names)):
+            self._siblings[index.code(row)[:3]].append(row)
         self._morphology = [
             row for row in range(len(index.names)) if index.table.kinds[int(index.code_of[row])] == MORPHOLOGY
         ]
@@ -228,7 +263,7 @@ class Variations:
             weight *= (
                 2.718 ** (SPREAD_EXPONENT * flags[9])
                 * (1 + flags[10])
-                * (1.0, COMMON_WEIGHT[self.system])[int(flags[11])]
+                * COMMON_WEIGHT[self.system] ** (flags[11] / 2)
             )
             weights.append(0.0 if flags[4] or len(name) < 2 else weight)
         return weights
@@ -249,7 +284,7 @@ class Variations:
     def _example(self) -> Example:
         if self._paired and self.random.random() < OTHER_WORDING_SHARE[self.system]:
             return self._other_wording()
-        if self.random.random() < SPECIFIC_SHARE:
+        if self.random.random() < SPECIFIC_SHARE[self.system]:
             example = self._specific()
             if example is not None:
                 return example
@@ -311,21 +346,24 @@ class Variations:
 
     def _written(self, name: str, strength: float = 1.0) -> str:
         text = name
-        steps: tuple[tuple[float, Callable[[str], str]], ...] = (
-            (0.45, lambda t: self._swap(t, self._usages)),
-            (0.30, lambda t: self._swap(t, self._parts)),
-            (0.40, lambda t: self._swap(t, self._wordings)),
-            (0.15, self._turned),
-            (0.20, self._thinned),
-            (0.35, lambda t: self.random.choice(_SIDES) + t),
-            (0.25, lambda t: self.random.choice(_BEFORE[self.system]) + t),
-            (0.25, lambda t: t + self.random.choice(_AFTER[self.system])),
-            (0.40, self._with_noise),
-            (0.03, self._misspelt),
-        )
-        for chance, step in steps:
+        row = self.index.exact.get(name)
+        steps: dict[str, Callable[[str], str]] = {
+            "usage": lambda t: self._swap(t, self._usages),
+            "part": lambda t: self._swap(t, self._parts),
+            "wording": lambda t: self._swap(t, self._wordings),
+            "turned": self._turned,
+            "thinned": self._thinned,
+            "specified": lambda t: self._specified(t, row),
+            "specified again": lambda t: self._specified(t, row),
+            "side": lambda t: self.random.choice(_SIDES) + t,
+            "before": lambda t: self.random.choice(_BEFORE[self.system]) + t,
+            "after": lambda t: t + self.random.choice(_AFTER[self.system]),
+            "noise": self._with_noise,
+            "misspelt": self._misspelt,
+        }
+        for change, chance in CHANCES[self.system].items():
             if self.random.random() < chance * strength:
-                text = step(text)
+                text = steps[change](text)
         return text or name
 
     def _swap(self, text: str, table: dict[str, list[str]]) -> str:
@@ -346,6 +384,21 @@ class Variations:
             return text
         cut = self.random.randrange(1, len(words))
         return "".join(words[cut:] + words[:cut])
+
+    def _specified(self, text: str, row: int | None) -> str:
+        """``text`` with a word or two of another name put in, mostly of one of the same category."""
+        index, words = self.index, self.index.tokenizer.tokenize(text)
+        if row is not None and self.random.random() < SIBLING_SHARE:
+            other = self.random.choice(self._siblings[index.code(row)[:3]])
+        else:
+            other = self._name()
+        pieces = [word for word in index.tokenizer.tokenize(index.names[other]) if word not in text]
+        if not pieces or not words:
+            return text
+        cut = self.random.randrange(len(words) + 1)
+        size = self.random.choice((1, 1, 2))
+        start = self.random.randrange(len(pieces))
+        return "".join([*words[:cut], *pieces[start : start + size], *words[cut:]])
 
     def _thinned(self, text: str) -> str:
         places = [place for place, character in enumerate(text) if character in _WEAK]
