@@ -168,7 +168,8 @@ class SourceFile:
                 self.path, f"JSON 超过上限 {self._whole_limit} 字节；成批清单请存成 NDJSON（一行一份）"
             )
         if self.form == "json":
-            yield _raw(1, content, self.encoding)
+            # As the same list is as a line: what surrounds it makes it no other version.
+            yield _raw(1, content.strip(), self.encoding)
             return
         try:
             parts = msgspec.json.decode(to_utf8(content, self.encoding), type=list[msgspec.Raw])

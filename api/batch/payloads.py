@@ -110,8 +110,8 @@ def _written(  # noqa: PLR0917 -- what both give
                     reason = "这份清单在批次中重复出现，只导出一次"
                 elif newest[row.list_key] != row.version:
                     reason = (
-                        f"批次质控的是第 {row.version} 版，后来更正为第 {newest[row.list_key]} 版；"
-                        "请先重新质控"
+                        f"这里质控的是第 {row.version} 版，这份清单现在是第 {newest[row.list_key]} 版："
+                        "后来更正过的请先重新质控，在批次中重复的只导出最新的一份"
                     )
                 elif row.verdict not in verdicts:
                     reason = f"结论是“{row.verdict}”（错误 {row.errors} 处）；请更正后重新质控"
@@ -119,7 +119,8 @@ def _written(  # noqa: PLR0917 -- what both give
                     refused.append(Refused(row.number, row.list_key, row.list_id, reason))
                 else:
                     taken.append(row)
-                seen.add(row.list_key)
+                if newest[row.list_key] == row.version:
+                    seen.add(row.list_key)
             if write is None:
                 kinds = interfaces(connection, [(row.list_key, row.version) for row in taken])
                 lacking = {

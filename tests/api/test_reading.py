@@ -36,6 +36,19 @@ def test_one_list_on_many_lines(tmp_path: Path, example: dict[str, Any]) -> None
         assert SourceFile.open(tmp_path / "list.json", SETTINGS).single
 
 
+def test_a_list_is_the_same_bytes_in_a_file_of_its_own_as_on_a_line(
+    tmp_path: Path, example: dict[str, Any]
+) -> None:
+    found = []
+    for name, content in (
+        ("list.json", b" " + line(example) + b"\r\n"),
+        ("list.ndjson", line(example) + b"\n"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        found += [raw.content for raw in SourceFile.open(tmp_path / name, SETTINGS).raw()]
+    assert found == [line(example)] * 2
+
+
 def test_lines_keep_their_numbers_through_blank_lines_and_carriage_returns(
     tmp_path: Path, example: dict[str, Any]
 ) -> None:

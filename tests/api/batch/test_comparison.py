@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -211,7 +212,7 @@ def test_payloads_hold_the_true_identity_and_name_what_is_left_out(
             )
         lines = path.read_bytes().splitlines()
         assert len(lines) == done.written == LISTS - 1
-        assert [(one.number, "后来更正为第 2 版" in one.reason) for one in done.refused] == [(2, True)]
+        assert [(one.number, "现在是第 2 版" in one.reason) for one in done.refused] == [(2, True)]
         first = decode(lines[0])
         assert first.interface == interface
         known = (
@@ -224,6 +225,25 @@ def test_payloads_hold_the_true_identity_and_name_what_is_left_out(
     assert any("结论是“需修改”" in one.reason for one in done.refused)
     with site.database.read() as connection:
         assert [one.action for one in entries(connection)].count("export-payloads") == 3
+
+
+def test_of_a_list_that_came_twice_the_newest_is_exported(
+    site: Site, lists_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    first, other = bodies(2)
+    again = copy.deepcopy(first)
+    again["setlinfo"]["psn_name"] = "后来的名字"
+    run = site.run(lists_file([first, other, again, again]))
+    vault = site.job(run.read_options).vault
+    with (tmp_path / "out").open("wb") as stream:
+        done = export_payloads(
+            site.database, vault, run.id, "4101", stream, who="编码员", at=AT, verdicts=EVERY
+        )
+    names = [decode(one).list.stay.patient_name for one in (tmp_path / "out").read_bytes().splitlines()]
+    assert names == [other["setlinfo"]["psn_name"], "后来的名字"]
+    reasons = {one.number: one.reason for one in done.refused}
+    assert "重复的只导出最新的一份" in reasons[1]
+    assert "重复出现" in reasons[4]
 
 
 def test_from_the_command_line(
