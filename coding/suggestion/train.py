@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import platform
+import re
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -57,6 +60,9 @@ PART_SHARE = 0.6
 """Share of a name's characters that a part of a text must hold to count as coded by it."""
 FROM_HISTORY: dict[str, Any] = {**PARAMETERS, "lambdarank_truncation_level": 6, "max_bin": 127}
 """With a history the right name is mostly among the first few, and there are many more rows."""
+
+_SCHEMA = "schema.json"
+_ADDRESS = re.compile(r"\d{9,}")
 
 Progress = Callable[[str, int, int], None]
 
@@ -384,11 +390,29 @@ def _model(
         index.table.system,
         ranker,
         Calibration.of(calibration),
-        skops.io.dumps(calibration),
+        repeatable_archive(skops.io.dumps(calibration)),
         translations,
         manifest,
         memory,
     )
+
+
+def repeatable_archive(content: bytes) -> bytes:
+    """A skops archive without the time and the addresses in memory that it was written with."""
+    with zipfile.ZipFile(io.BytesIO(content)) as given:
+        parts = {name: given.read(name) for name in given.namelist()}
+    number: dict[str, str] = {}
+
+    def renamed(text: str) -> str:
+        return _ADDRESS.sub(lambda found: number.setdefault(found[0], str(len(number) + 1)), text)
+
+    schema = renamed(parts.pop(_SCHEMA).decode()).encode()
+    files = {renamed(name): part for name, part in parts.items()}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, part in [*sorted(files.items()), (_SCHEMA, schema)]:
+            archive.writestr(zipfile.ZipInfo(name), part)
+    return buffer.getvalue()
 
 
 def _calibrated(judged: Judged, slope: float) -> Any:
