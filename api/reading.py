@@ -27,6 +27,7 @@ PROBED_LINES = 20
 NDJSON_SUFFIXES = (".ndjson", ".jsonl")
 
 ZIP_MAGIC = b"PK\x03\x04"
+PARQUET_MAGIC = b"PAR1"
 OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 GZIP_MAGIC = b"\x1f\x8b"
 

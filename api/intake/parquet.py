@@ -14,7 +14,6 @@ from polars.exceptions import PanicException, PolarsError
 from models.settlement_list import RECORDS
 from models.wire import DecodeError
 
-MAGIC = b"PAR1"
 BATCH_CELLS = 500_000
 MIN_BATCH, MAX_BATCH = 100, 1_000
 """Cells and rows held at a time. Slices are read one by one: streaming the file holds a whole row group, which

@@ -14,11 +14,11 @@ import msgspec
 from api.intake.archive import Member, is_junk, is_workbook, members, unpacked
 from api.intake.delimited import MAX_COLUMNS, Record, TextTable, delimiter_of
 from api.intake.mapping import ColumnMapping, shipped_mappings
-from api.intake.parquet import MAGIC, column_names, has_nodes, json_column, json_rows, node_rows, text_rows
 from api.intake.sheets import sheet_names, sheet_rows
 from api.intake.table import Domains, Header, Plan, PlanError, clean_row
 from api.reading import (
     NDJSON_SUFFIXES,
+    PARQUET_MAGIC,
     ZIP_MAGIC,
     Advance,
     FileRefusedError,
@@ -102,9 +102,11 @@ def open_table(
     rows: Sequence[Sequence[str]]
     with opening(path):
         with path.open("rb") as stream:
-            magic = stream.read(len(MAGIC))
-        if magic == MAGIC:
-            rows = [column_names(path)]
+            magic = stream.read(len(PARQUET_MAGIC))
+        if magic == PARQUET_MAGIC:
+            from api.intake import parquet  # noqa: PLC0415 -- loads slowly, and few files are of the kind
+
+            rows = [parquet.column_names(path)]
         elif magic == ZIP_MAGIC:
             found = sheet_rows(path, settings.workbook_limit)
             rows = [cells for _, _, cells in islice(found, PROBED_RECORDS)]
@@ -227,7 +229,7 @@ def _open(path: Path, name: str, context: _Context) -> Source:
     if magic.startswith(OTHER_ARCHIVES):
         raise FileRefusedError(path, "是 RAR、7z 等压缩文件，请解压，或改压成 zip")
     try:
-        if magic.startswith(MAGIC):
+        if magic.startswith(PARQUET_MAGIC):
             return _parquet(path, name, context)
         if magic.startswith(ZIP_MAGIC):
             if not is_workbook(path):
@@ -399,12 +401,14 @@ def _chain(first: Iterable[tuple[int, list[str]]], rest: _SheetRows) -> _SheetRo
 
 
 def _parquet(path: Path, name: str, context: _Context) -> Source:
+    from api.intake import parquet  # noqa: PLC0415 -- loads slowly, and few files are of the kind
+
     size = path.stat().st_size
-    names = column_names(path)
+    names = parquet.column_names(path)
     strict = context.mapping is not None and not context.among_others
-    if not strict and has_nodes(names):
+    if not strict and parquet.has_nodes(names):
         return _Parquet(path, name, size, None)
-    column = "" if strict else json_column(names)
+    column = "" if strict else parquet.json_column(names)
     if column and not context.plan_among(path, [names]):
         return _Parquet(path, name, size, None, column)
     found = context.plan_among(path, [names])
@@ -427,13 +431,17 @@ class _Parquet:
     column: str = ""
 
     def items(self, advance: Advance = lambda _: None) -> Iterator[Incoming]:
+        from api.intake import parquet  # noqa: PLC0415 -- loads slowly, and few files are of the kind
+
         name, plan = self.name, self.plan
         with reading(self.path):
             if plan is not None:
-                for number, cells in enumerate(text_rows(self.path, plan.names), start=1):
+                for number, cells in enumerate(parquet.text_rows(self.path, plan.names), start=1):
                     yield _incoming(name, Record(number, cells), plan)
             else:
-                rows = json_rows(self.path, self.column) if self.column else node_rows(self.path)
+                rows = (
+                    parquet.json_rows(self.path, self.column) if self.column else parquet.node_rows(self.path)
+                )
                 for number, content in enumerate(rows, start=1):
                     error = "" if content else f"列 {self.column} 是空的"
                     yield Incoming(name, number, content or None, error, self.column if error else "")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-import psycopg
 from sqlalchemy import Connection, Table, insert, inspect
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
@@ -46,13 +45,14 @@ def insert_rows(connection: Connection, model: type[SQLModel], rows: Sequence[Ro
         names = ", ".join(connection.dialect.identifier_preparer.quote(column.name) for column in columns)
         statement = f"COPY {table.name} ({names}) FROM STDIN"
         cursor = connection.connection.cursor()
+        driver = connection.dialect.loaded_dbapi
         try:
             with cursor.copy(statement) as copy:
                 for row in zip(*filled, strict=True):
                     copy.write_row(row)
-        except psycopg.Error as error:
+        except driver.Error as error:
             # The driver's error goes on as SQLAlchemy's, like that of every other statement.
-            raise DBAPIError.instance(statement, None, error, psycopg.Error, hide_parameters=True) from None
+            raise DBAPIError.instance(statement, None, error, driver.Error, hide_parameters=True) from None
         finally:
             cursor.close()
     else:
