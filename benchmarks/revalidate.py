@@ -6,6 +6,7 @@ start reads and compiles the packs of then and of now, which counts here, and ma
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -27,26 +28,10 @@ from api.intake.source import open_source
 from api.services.check import Checker
 from api.settings import Settings
 from api.store.database import Database
-from models.pack import PackStore, write_pack
+from models.pack import PackStore
+from tests.hospital_pack import RULE, Edit, write_edited, write_rules
 
 REGION = "99"
-Rows = list[list[str]]
-PACK = (
-    'id = "hospital-own"\nkind = "rules"\nname = "本院规则"\npublisher = "示范医院"\n'
-    'document = "本院规定"\nversion = "1"\n\n[tables]\n'
-)
-NEW_RULE = """code: HOS-001
-name: 住院超过五天
-title: 住院天数超过五天
-severity: warn
-basis: {document: 本院规定, confidence: convention}
-why: 试一条本院的规则。
-when: {compare: [fact.stay_days, ">", 5]}
-at: act_ipt_days
-message: "住院 {fact.stay_days} 天"
-advice: 请核对。
-deduction: 1
-"""
 
 
 def main(count: int, verify: bool) -> None:
@@ -84,7 +69,7 @@ class _Bench:
                 "severity of a frequent rule",
                 lambda: self._rules("b", overrides="CMP-017: {severity: info, reason: x}\n"),
             ),
-            ("a rule added (any list)", lambda: self._rules("c", rule=NEW_RULE)),
+            ("a rule added (any list)", lambda: self._rules("c", rule=RULE)),
             ("scheme 1.1", lambda: {"scheme": "chs-drg-1.1"}),
             ("payment weights", lambda: self._table("drg-payment-demo", "weights", lambda rows: rows[:-1])),
             (
@@ -135,34 +120,19 @@ class _Bench:
         return str(body["diseinfo"][0]["diag_code"])
 
     def _rules(self, name: str, *, overrides: str = "", rule: str = "") -> dict[str, object]:
-        folder = self.folder / name
-        (folder / "hos").mkdir(parents=True)
-        (folder / "pack.toml").write_text(PACK, encoding="utf-8")
-        if overrides:
-            (folder / "overrides.yaml").write_text(overrides, encoding="utf-8")
-        if rule:
-            (folder / "hos" / "HOS-001.yaml").write_text(rule, encoding="utf-8")
+        folder = write_rules(self.folder / name, rule=rule, overrides=overrides)
         return {"rules_packs": [str(folder)]}
 
-    def _table(self, pack_id: str, table: str, edit: Callable[[Rows], Rows]) -> dict[str, object]:
-        pack = PackStore().get(pack_id)
-        tables = {}
-        for name, entry in pack.manifest.tables.items():
-            columns, rows = pack.table(name)
-            tables[name] = (columns, entry.key, edit(rows) if name == table else rows)
-        given = pack.manifest.model_dump(exclude={"tables"}, exclude_defaults=True)
-        self.written = self.settings.home / "packs" / pack_id / "9999"
-        self.written.parent.mkdir(parents=True)
-        write_pack(self.written, {**given, "version": "9999"}, tables)
+    def _table(self, pack_id: str, table: str, edit: Edit) -> dict[str, object]:
+        packs = self.settings.home / "packs"
+        write_edited(packs, PackStore().get(pack_id), table, edit)
+        self.written = packs / pack_id
         return {}
 
     def _undo(self) -> None:
         written = getattr(self, "written", None)
         if written is not None and written.exists():
-            for path in written.iterdir():
-                path.unlink()
-            written.rmdir()
-            written.parent.rmdir()
+            shutil.rmtree(written)
 
     def close(self) -> None:
         self.database.dispose()
