@@ -20,7 +20,6 @@ from api.batch.driver import failure
 from api.batch.executors import default_workers
 from api.batch.runs import ACTIVE, BatchError, Claim, RunView, read_run, requeue, runs, silent
 from api.batch.start import go_on
-from api.intake.source import FileRefusedError
 from api.settings import Settings
 from api.store.database import Database
 from models.pack import PackError
@@ -187,13 +186,11 @@ class Worker:
             logger.info("批次 %d %s，%d 份", run_id, run.state, run.lists)
         except KeyboardInterrupt:
             requeue(database, run_id)
-        except (FileRefusedError, PackError) as error:
-            logger.error("批次 %d：%s", run_id, error)
-            fail(database, run_id, str(error))
         except Exception as error:
             # Nobody may find a run that waits for ever: what no one foresaw is on its row too.
-            logger.exception("批次 %d 没有完成", run_id)
-            fail(database, run_id, failure(error))
+            reason = failure(error)
+            logger.error("批次 %d：%s", run_id, reason)
+            fail(database, run_id, reason)
         else:
             discard_upload(settings, run)
 
