@@ -14,6 +14,7 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
+from api.repeats import refuse_repeats
 from api.settings import Settings
 from api.spreadsheet import read_workbook, workbook_payloads
 from models.system_errors import reason_of
@@ -280,9 +281,11 @@ def _item(raw: Raw) -> Item:
     if raw.content is None:
         return Item(raw.line, None, raw.error)
     try:
-        return Item(raw.line, decode(raw.content))
+        received = decode(raw.content)
+        refuse_repeats(raw.content)
     except DecodeError as error:
         return Item(raw.line, None, str(error))
+    return Item(raw.line, received)
 
 
 def skip_line(stream: BinaryIO) -> int:

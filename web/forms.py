@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Literal, cast
 from urllib.parse import parse_qsl
 
+from api.repeats import refuse_repeats
 from api.spreadsheet import read_workbook
 from models.report import SEVERITY_LABELS, Finding, Report, Severity
 from models.settlement_list import BACKING_NODES, FIELDS, NODE_LABELS, Info, Interface
@@ -80,7 +81,9 @@ def open_list(content: bytes) -> Form:
     if not text.strip():
         raise FormError("内容为空：请粘贴或选择一份结算清单的 JSON")
     try:
-        received = decode(text.encode("utf-8", "surrogatepass"))
+        whole = text.encode("utf-8", "surrogatepass")
+        received = decode(whole)
+        refuse_repeats(whole)
         return _form(received, _envelope(text) if received.prefix else None)
     except (DecodeError, UnicodeError) as error:
         if _is_many(text):

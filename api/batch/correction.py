@@ -10,6 +10,7 @@ from sqlalchemy import Connection, or_, select
 from api.batch.revalidate import finding_of
 from api.batch.runs import FINDING, RESULT, BatchError, run_of
 from api.batch.work import masked_findings
+from api.repeats import refuse_repeats
 from api.services.check import Checker
 from api.store import audit
 from api.store.database import Database
@@ -148,6 +149,7 @@ def correct(
     """
     if not who.strip():
         raise BatchError("请写明更正人，更正记入审计")
+    refuse_repeats(content)
     with database.begin() as connection:
         version = save_version(connection, vault, key, content, base=base, who=who, at=at, why=why)
         (kept,) = reveal_many(connection, vault, [(key, version)]).values()

@@ -16,6 +16,7 @@ import msgspec
 
 from api.intake.mapping import ColumnMapping
 from api.intake.source import Incoming
+from api.repeats import refuse_repeats
 from api.services.changes import content_digest, program_ref
 from api.services.check import MAX_REMEMBERED, Checker, Examined
 from api.services.dip import DipDesk, list_cost
@@ -247,6 +248,7 @@ class Desk:
 
     def _checked(self, item: Incoming, content: bytes, number: int, reading: Reading) -> CheckedList:
         received = decode(content)
+        refuse_repeats(content)
         examined = self.checker.examine(received, accepted=self.accepted)
         return self.summed(
             received, content, examined, reading, number=number, place=(item.source, item.line)

@@ -19,6 +19,7 @@ from api.intake.propose import propose
 from api.intake.rejects import Reject, RejectWriter, rejected_text
 from api.intake.source import WHOLE_FILE, FileRefusedError, Source, open_source, open_table
 from api.reading import shown_name
+from api.repeats import refuse_repeats
 from api.settings import MIB, Settings, load_settings
 from models.wire import DecodeError, decode
 
@@ -173,6 +174,7 @@ def _take(path: Path, source: Source, out: Path | None, rejects: Path | None) ->
                 if item.content is not None:
                     try:
                         decode(item.content)
+                        refuse_repeats(item.content)
                     except DecodeError as fault:
                         error = str(fault)
                     else:

@@ -24,7 +24,7 @@ from api.services.check import Checker
 from api.store.audit import entries
 from api.store.database import StoreError
 from models.settlement_list import Interface
-from models.wire import decode
+from models.wire import DecodeError, decode
 from qc_rules.acceptance import Acceptance
 from tests.api.batch.conftest import Body, Site, bodies
 
@@ -165,6 +165,9 @@ def test_a_list_is_opened_corrected_and_judged(site: Site, base: RunView) -> Non
     assert true["certno"].encode() not in opened.payload
     body = msgspec.json.decode(opened.payload)
     body["setlinfo"]["psn_name"] = "王小明"
+    twice = msgspec.json.encode(body).replace(b'"psn_name":', b'"psn_name":"a","psn_name":', 1)
+    with pytest.raises(DecodeError, match=r"“setlinfo\.psn_name”（人员姓名）写了 2 次"):
+        correct(site.database, vault, checker, opened.list_key, twice, base=1, who="编码员", at=AT)
     kept = correct(
         site.database,
         vault,

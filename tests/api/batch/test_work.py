@@ -79,6 +79,17 @@ def test_a_line_that_holds_no_list_costs_only_itself(site: Site) -> None:
     assert all(one.reason for one in found.rejects)
 
 
+def test_a_field_written_twice_is_rejected_by_its_place(site: Site) -> None:
+    twice = msgspec.json.encode(bodies(1)[0]).replace(
+        b'"diag_code":', b'"diag_code":"Z99.900","diag_code":', 1
+    )
+    found = done(site, part_of([twice, bodies(2)[1]]))
+    assert [one.number for one in found.lists] == [2]
+    (reject,) = found.rejects
+    assert reject.line == 1
+    assert "“diseinfo[0].diag_code”（诊断代码）写了 2 次" in reject.reason
+
+
 def test_what_the_intake_could_not_read_keeps_its_place_column_and_reason(site: Site) -> None:
     item = Incoming("b.csv", 9, None, "不是日期", "出院时间")
     (reject,) = done(site, Part(3, 7, (item,))).rejects
