@@ -80,11 +80,6 @@ class Preparation(msgspec.Struct, frozen=True):
     procedures: tuple[PreparedCode, ...] = ()
 
 
-def prepare(case: Case, library: CodeLibrary | None = None) -> Preparation:
-    """Normalise, convert and deduplicate the codes of one ``case``; see ``Preparer``."""
-    return Preparer(library).prepare(case)
-
-
 class Preparer:
     """Prepares case after case, and remembers what becomes of each code: the same ones come back."""
 
@@ -99,10 +94,12 @@ class Preparer:
         counterpart is dropped. Nothing moves up: a dropped principal diagnosis or main procedure leaves
         its place empty. A code that stands again is dropped, the first one stays.
         """
-        diagnoses = _each_once([*map(self._of("icd10", case.diagnosis_edition), case.diagnoses)])
-        procedures = _each_once([*map(self._of("icd9cm3", case.procedure_edition), case.procedures)])
-        principal, others = _first_and_rest(diagnoses)
-        main, other_procedures = _first_and_rest(procedures)
+        diagnoses, principal, others = _each_once(
+            tuple(map(self._of("icd10", case.diagnosis_edition), case.diagnoses))
+        )
+        procedures, main, other_procedures = _each_once(
+            tuple(map(self._of("icd9cm3", case.procedure_edition), case.procedures))
+        )
         age, age_days = ages(number(case.age), number(case.age_days))
         return Preparation(
             PreparedCase(
@@ -173,17 +170,16 @@ def ages(years: float, days: float) -> tuple[float, float]:
     return years, days
 
 
-def _first_and_rest(codes: tuple[PreparedCode, ...]) -> tuple[str, tuple[str, ...]]:
-    if not codes:
-        return "", ()
-    first, *rest = [code.used for code in codes]
-    return first, tuple(filter(None, rest))
+def _each_once(codes: tuple[PreparedCode, ...]) -> tuple[tuple[PreparedCode, ...], str, tuple[str, ...]]:
+    """The codes in order, one that stands again dropped with the reason; what is used of the first, of the rest."""
+    used = [code.used for code in codes]
+    if len(set(used)) < len(used):
+        codes = _first_ones(codes)
+        used = [code.used for code in codes]
+    return codes, used[0] if used else "", tuple(filter(None, used[1:]))
 
 
-def _each_once(codes: list[PreparedCode]) -> tuple[PreparedCode, ...]:
-    """The codes in order; one that stands again is dropped, with the reason."""
-    if len({code.used for code in codes}) == len(codes):
-        return tuple(codes)
+def _first_ones(codes: tuple[PreparedCode, ...]) -> tuple[PreparedCode, ...]:
     seen: set[str] = set()
     prepared = []
     for code in codes:

@@ -18,7 +18,7 @@ from grouper.dip.catalogue import (
     Layer,
     TreatmentGroup,
 )
-from grouper.prepare import prepare
+from grouper.prepare import Preparer
 from models.grouping import Case, PreparedCode
 from models.pack import PackRef
 
@@ -91,9 +91,11 @@ class Prefixes:
         self.lengths = tuple(sorted({len(entry) for entry in self.entries}))
 
     def __contains__(self, code: str) -> bool:
-        size = len(code)
         entries = self.entries
-        return any(length <= size and code[:length] in entries for length in self.lengths)
+        for length in self.lengths:  # noqa: SIM110 — a generator costs more than the loop
+            if code[:length] in entries:
+                return True
+        return False
 
 
 @dataclass(slots=True)
@@ -112,6 +114,7 @@ class DipEngine:
     def __init__(self, catalogue: Catalogue, library: CodeLibrary) -> None:
         self.catalogue = catalogue
         self.library = library
+        self._preparer = Preparer(library)
         self._procedures = library.icd9cm3.codes
         self.excluded_diagnoses = Prefixes(catalogue.excluded_diagnoses)
         self.excluded_procedures = Prefixes(catalogue.excluded_procedures)
@@ -160,7 +163,7 @@ class DipEngine:
 
     def prepare(self, case: Case) -> tuple[Facts, tuple[PreparedCode, ...], tuple[PreparedCode, ...]]:
         """The codes that count, each once, and what became of every code received."""
-        ready = prepare(case, self.library)
+        ready = self._preparer.prepare(case)
         known = ready.case
         main = known.main
         excluded_main = main if main and self._is_excluded(main) else ""
