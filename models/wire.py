@@ -136,6 +136,11 @@ class Received(msgspec.Struct, frozen=True):
     unknown: tuple[UnknownField, ...] = ()
     spelled: Mapping[str, str] = {}
 
+    @property
+    def unread_values(self) -> int:
+        """How many values, rows and nodes could not be read."""
+        return sum([not defect.usable for defect in self.defects])
+
     def path(self, official: str) -> str:
         """The place of ``official`` (``diseinfo[2].diag_code``) in the list as received."""
         return self.prefix + self.spelled.get(official, official)

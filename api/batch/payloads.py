@@ -7,13 +7,12 @@ from datetime import datetime
 from typing import BinaryIO
 
 import msgspec
-from sqlalchemy import Connection, literal_column, or_, select
 
 from api.batch.export import result_rows
-from api.batch.runs import FINDING, RunView, run_of
+from api.batch.runs import run_of
 from api.store import audit
 from api.store.database import Database
-from api.store.lists import interfaces, latest, reveal_many
+from api.store.lists import forms, latest, reveal_many
 from api.store.vault import Vault
 from models.report import Verdict
 from models.settlement_list import Interface
@@ -27,8 +26,6 @@ DECIDING = ("number", "list_key", "version", "list_id", "verdict", "errors")
 """What decides whether a list is exported, and names one that is not."""
 EVERY: tuple[Verdict, ...] = (*CLEAN, "需修改")
 LESS_THAN_4101 = "清单按 4101A 采集，缺少 4101 的字段，不能转换；请按 4101A 导出（--format 4101A）"
-UNREADABLE = ("FMT-", "STR-")
-"""Families of rules that say that a value or a node cannot be read; without such a finding all can be."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -82,7 +79,8 @@ def preview_payloads(
 ) -> Exported:
     """What ``export_payloads`` would write and leave out; nobody sees the identity. Raises StoreError.
 
-    Only lists of which the run says that a value cannot be read are read themselves.
+    Only lists with a value that could not be read when they were stored are read themselves: what the run
+    found does not tell, for a hospital may have switched off the rules that say so.
     """
     return _written(database, vault, run_id, interface, None, verdicts)
 
@@ -98,8 +96,7 @@ def _written(  # noqa: PLR0917 -- what both give
     written = 0
     refused: list[Refused] = []
     with database.read() as connection:
-        run = run_of(connection, run_id)
-        doubtful = _unreadable(connection, run) if write is None else set()
+        run_of(connection, run_id)
         seen: set[str] = set()
         for rows in result_rows(connection, run_id, DECIDING, CHUNK):
             newest = latest(connection, [row.list_key for row in rows])
@@ -122,19 +119,17 @@ def _written(  # noqa: PLR0917 -- what both give
                 if newest[row.list_key] == row.version:
                     seen.add(row.list_key)
             if write is None:
-                kinds = interfaces(connection, [(row.list_key, row.version) for row in taken])
-                lacking = {
-                    row.number
-                    for row in taken
-                    if interface == "4101" and kinds[row.list_key, row.version] == "4101A"
-                }
-                refused += [
-                    Refused(row.number, row.list_key, row.list_id, LESS_THAN_4101)
-                    for row in taken
-                    if row.number in lacking
-                ]
-                written += sum(row.number not in lacking | doubtful for row in taken)
-                taken = [row for row in taken if row.number in doubtful - lacking]
+                known = forms(connection, [(row.list_key, row.version) for row in taken])
+                doubtful = []
+                for row in taken:
+                    kind, unread = known[row.list_key, row.version]
+                    if interface == "4101" and kind == "4101A":
+                        refused.append(Refused(row.number, row.list_key, row.list_id, LESS_THAN_4101))
+                    elif unread == 0:
+                        written += 1
+                    else:
+                        doubtful.append(row)
+                taken = doubtful
             contents = reveal_many(connection, vault, [(row.list_key, row.version) for row in taken])
             for row in taken:
                 line = payload_of(contents[row.list_key, row.version], interface)
@@ -147,22 +142,6 @@ def _written(  # noqa: PLR0917 -- what both give
     return Exported(written, tuple(sorted(refused, key=lambda one: one.number)))
 
 
-def _unreadable(connection: Connection, run: RunView) -> set[int]:
-    """Numbers of the lists that may have values which cannot be read, by what the run found."""
-    speaks = or_(*(FINDING.c.rule.startswith(family) for family in UNREADABLE))
-    asked = [(speaks, FINDING.c.accepted == literal_column("''"))]
-    # Where nothing of the kind was accepted, the findings themselves need not be looked through.
-    if any(one.rule.startswith(UNREADABLE) for one in run.read_options.accepted):
-        asked.append((speaks, FINDING.c.accepted != literal_column("''")))
-    return {
-        number
-        for these in asked
-        for number in connection.execute(
-            select(FINDING.c.number).where(FINDING.c.run_id == run.id, *these).distinct()
-        ).scalars()
-    }
-
-
 def payload_of(content: bytes, interface: Interface) -> bytes | str:
     """The payload of one list, or why there is none (Chinese)."""
     try:
@@ -171,6 +150,6 @@ def payload_of(content: bytes, interface: Interface) -> bytes | str:
         return str(error)
     if interface == "4101" and received.interface == "4101A":
         return LESS_THAN_4101
-    if any(not defect.usable for defect in received.defects):
-        return f"“{received.defects[0].label}”的值不能读取，不能上传；请更正"
+    if unread := next((defect for defect in received.defects if not defect.usable), None):
+        return f"“{unread.label}”的值不能读取，不能上传；请更正"
     return _encode({"infno": interface, "input": encode(received, interface)})

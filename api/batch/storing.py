@@ -43,6 +43,7 @@ def store_part(connection: Connection, run: RunView, outcome: PartOutcome) -> No
                 "received_at": at,
                 "received_by": by,
                 "origin": origin,
+                "unread_values": one.unread_values,
             }
             for one in outcome.lists
         ],

@@ -108,6 +108,7 @@ class CheckedList(msgspec.Struct, frozen=True, array_like=True, gc=False):
     digest: str
     payload: bytes
     identity: bytes
+    unread_values: int
     people: bytes
     institution: str
     department: str
@@ -290,6 +291,7 @@ class Desk:
             digest=digest,
             payload=masked.payload,
             identity=masked.identity,
+            unread_values=received.unread_values,
             people=join_people(record.people),
             institution=record.institution,
             department=record.department,

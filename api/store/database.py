@@ -22,7 +22,7 @@ from models.system_errors import reason_of
 
 FILE_NAME = "qingdan.sqlite"
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision of the tables, so that an up-to-date store opens without loading Alembic."""
 BUSY_SECONDS = 30
 """How long a writer waits for another one; a part of a batch is written in less than a second."""

@@ -98,6 +98,7 @@ def version_row(
         "received_at": at,
         "received_by": by,
         "origin": origin,
+        "unread_values": received.unread_values,
     }
 
 
@@ -135,11 +136,13 @@ def latest(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
     return {row[0]: row[1] for row in found}
 
 
-def interfaces(connection: Connection, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], str]:
-    """4101 or 4101A of each of these versions, which are stored."""
+def forms(
+    connection: Connection, wanted: Iterable[tuple[str, int]]
+) -> dict[tuple[str, int], tuple[str, int | None]]:
+    """Of each of these versions, which are stored: 4101 or 4101A, and its ``unread_values``."""
     asked = set(wanted)
-    found = connection.execute(_INTERFACES, {"keys": sorted({key for key, _ in asked})})
-    return {(row[0], row[1]): row[2] for row in found if (row[0], row[1]) in asked}
+    found = connection.execute(_FORMS, {"keys": sorted({key for key, _ in asked})})
+    return {(row[0], row[1]): (row[2], row[3]) for row in found if (row[0], row[1]) in asked}
 
 
 def history(connection: Connection, key: str) -> list[StoredVersion]:
@@ -263,9 +266,12 @@ _SHOWN = (
 )
 _IN_KEYS = col(ListVersion.list_key).in_(bindparam("keys", expanding=True))
 _KNOWN = select(col(ListVersion.list_key), col(ListVersion.version), col(ListVersion.digest)).where(_IN_KEYS)
-_INTERFACES = select(col(ListVersion.list_key), col(ListVersion.version), col(ListVersion.interface)).where(
-    _IN_KEYS
-)
+_FORMS = select(
+    col(ListVersion.list_key),
+    col(ListVersion.version),
+    col(ListVersion.interface),
+    col(ListVersion.unread_values),
+).where(_IN_KEYS)
 _LATEST = (
     select(col(ListVersion.list_key), func.max(ListVersion.version))
     .where(_IN_KEYS)

@@ -78,7 +78,8 @@ class ListVersion(SQLModel, table=True):
     fields masked, compressed (zlib). ``identity``: the masked fields' true values, encrypted. ``digest``:
     SHA-256 of the list as received (canonical wire form), hexadecimal. ``people``: keyed hashes of the
     identifiers, to find the other stays of one person. ``origin``: where it came from,
-    ``run 3`` (read from a file) or ``correction of v1`` (a person).
+    ``run 3`` (read from a file) or ``correction of v1`` (a person). ``unread_values``: how many of its
+    values cannot be read; None for what an earlier edition stored, which did not count.
     """
 
     __tablename__ = "list_version"
@@ -99,6 +100,7 @@ class ListVersion(SQLModel, table=True):
     received_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
     received_by: str = Field(default="", max_length=80)
     origin: str = Field(default="", max_length=80)
+    unread_values: int | None = None
 
 
 class Run(SQLModel, table=True):

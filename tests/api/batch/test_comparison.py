@@ -16,17 +16,20 @@ from sqlalchemy import select, update
 from api.batch.comparison import RunComparison, compare_runs, write_workbook
 from api.batch.correction import correct, open_list
 from api.batch.executors import InProcess
-from api.batch.payloads import CLEAN, EVERY, export_payloads, payload_of, preview_payloads
+from api.batch.payloads import CLEAN, EVERY, Exported, export_payloads, payload_of, preview_payloads
 from api.batch.revalidate import begin_revalidation, run_revalidation
-from api.batch.runs import FINDING, RESULT, BatchError, NoRunError, RunView
+from api.batch.runs import FINDING, RESULT, BatchError, NoRunError, RunView, table
 from api.cli import run as qingdan
 from api.services.check import Checker
 from api.store.audit import entries
 from api.store.database import StoreError
+from api.store.tables import ListVersion
+from models.pack import PROJECT_ROOT
 from models.settlement_list import Interface
 from models.wire import DecodeError, decode
 from qc_rules.acceptance import Acceptance
 from tests.api.batch.conftest import Body, Site, bodies
+from tests.hospital_pack import write_rules
 
 LISTS = 24
 AT = datetime(2026, 11, 2, tzinfo=UTC)
@@ -347,3 +350,39 @@ def test_an_accepted_value_that_cannot_be_read_is_not_counted_as_ready(
     seen = preview_payloads(site.database, vault, run.id, "4101")
     assert (seen.written, [one.number for one in seen.refused]) == (1, [2])
     assert "不能读取" in seen.refused[0].reason
+
+
+def test_a_list_that_cannot_be_read_is_not_counted_though_its_rules_are_off(
+    site: Site, tmp_path: Path, lists_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = PROJECT_ROOT / "qc_rules" / "rules"
+    silent = sorted(path.stem for family in ("fmt", "str") for path in (folder / family).glob("*.yaml"))
+    off = "".join(f"{rule}: {{status: 'off', reason: 本院不查}}\n" for rule in silent)
+    rules = write_rules(tmp_path / "rules", overrides=off)
+    lists = bodies(6)
+    lists[1]["setlinfo"]["brdy"] = "1990/5/3"  # can be read, though it is written otherwise
+    lists[1]["setlinfo"]["act_ipt_days"] = "八天"
+    lists[2]["diseinfo"].append("不是一行")
+    run = site.run(lists_file(lists), rules_packs=(str(rules),))
+    with site.database.read() as connection:
+        found = connection.execute(select(FINDING.c.rule)).scalars().all()
+        stored = connection.execute(select(table(ListVersion))).all()
+    assert found
+    assert not set(found) & set(silent)
+    vault = site.job(run.read_options).vault
+
+    def judged() -> Exported:
+        with (tmp_path / "out").open("wb") as stream:
+            done = export_payloads(
+                site.database, vault, run.id, "4101", stream, who="x", at=AT, verdicts=EVERY
+            )
+        assert preview_payloads(site.database, vault, run.id, "4101", verdicts=EVERY) == done
+        return done
+
+    first = judged()
+    assert [one.number for one in first.refused] == [2, 3]
+    assert "“实际住院天数”的值不能读取" in first.refused[0].reason
+    # What an earlier edition stored was not counted.
+    uncounted = {(row.list_key, row.version): (row.interface, None) for row in stored}
+    monkeypatch.setattr("api.batch.payloads.forms", lambda *_: uncounted)
+    assert judged() == first
