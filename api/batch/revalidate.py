@@ -250,6 +250,7 @@ def _with_findings(one: StoredList, report: CheckReport, findings: tuple[Finding
         digest="",
         payload=b"",
         identity=b"",
+        unread_values=0,
         people=b"",
         institution="",
         admitted=None,
