@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,7 +12,6 @@ from fastapi import FastAPI
 from api import problems
 from api.headers import AnswerHeaders
 from api.limits import BodyLimit
-from api.openapi import PROBLEM_ANSWER, document
 from api.prefix import RootPath
 from api.routes import (
     acceptances,
@@ -33,6 +33,7 @@ from api.routes import (
 from api.settings import Settings
 from api.state import Service
 from api.version import program_version
+from models.collection import uncollected
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -41,9 +42,12 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        service.open()
+        with uncollected():
+            service.open()
+            gc.freeze()
         yield
         service.close()
+        gc.unfreeze()
 
     app = FastAPI(
         title="清单",
@@ -53,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        responses={"default": PROBLEM_ANSWER},
+        responses={"default": problems.ANSWER},
         # Records of failures would carry what stood in a patient's list.
         telemetry={
             "tracing": False,
@@ -85,6 +89,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(part.router)
 
     def openapi() -> dict[str, Any]:
+        from api.openapi import document  # noqa: PLC0415 -- its schemas are of every part, SciPy's too
+
         if app.openapi_schema is None or not service.documented:
             app.openapi_schema = document(app, service)
             service.documented = service.checker is not None

@@ -16,14 +16,14 @@ from api.batch.payloads import Exported
 from api.batch.runs import RunSummary
 from api.example import EXAMPLE_CASE, EXAMPLE_LIST
 from api.intake.rejects import Reject
-from api.problems import MEDIA_TYPE, Problem, problem
+from api.problems import Problem
 from api.routes.batch import RunDetail
 from api.routes.dip import EXAMPLE_BILLED_CASE, BilledCase
 from api.routes.group import GroupRequest
 from api.routes.health import Health
 from api.routes.packs import PackEntry, pack_entry
 from api.routes.revalidation import OpenedVersion
-from api.routes.suggestion import AcceptRequest, AdviceRequest, SuggestAnswer, SuggestRequest
+from api.routes.suggestion import AcceptRequest, AdviceRequest, SuggestRequest
 from api.services.acceptance import KeptAcceptance, NewAcceptance
 from api.services.check import Checker
 from api.services.codes import CodeEntry, find_code
@@ -34,6 +34,7 @@ from api.services.month.report.sealing import SealedLine, Verdict
 from api.services.month.worklist import WorkPage
 from api.services.payment import PaidGroup, PaymentDesk
 from api.services.rules import RuleEntry, rule_entries
+from api.services.suggestion import SuggestAnswer
 from api.state import Service
 from coding.browse import Node
 from coding.search import Hit
@@ -158,15 +159,6 @@ class Envelope(msgspec.Struct):
     infno: str = "4101"
 
 
-PROBLEM_ANSWER = {
-    "description": "出错：RFC 9457 problem+json，`title` 和 `detail` 是中文",
-    "content": {
-        MEDIA_TYPE: {
-            "schema": {"$ref": "#/components/schemas/Problem"},
-            "example": msgspec.to_builtins(problem("not-found", "疾病诊断编码库中没有编码“X99.999”")),
-        }
-    },
-}
 REQUESTS = (
     Envelope,
     GroupRequest,

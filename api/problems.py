@@ -85,6 +85,18 @@ def problem(kind: str, detail: str, errors: Sequence[FieldFault] = (), instance:
     return Problem(TYPE_PREFIX + kind, title, status, detail, instance, tuple(errors))
 
 
+ANSWER: dict[str, Any] = {
+    "description": "出错：RFC 9457 problem+json，`title` 和 `detail` 是中文",
+    "content": {
+        MEDIA_TYPE: {
+            "schema": {"$ref": "#/components/schemas/Problem"},
+            "example": msgspec.to_builtins(problem("not-found", "疾病诊断编码库中没有编码“X99.999”")),
+        }
+    },
+}
+"""Every problem in the OpenAPI document."""
+
+
 def response(found: Problem, headers: Mapping[str, str] | None = None) -> Response:
     return Response(msgspec.json.encode(found), found.status, dict(headers or {}), MEDIA_TYPE)
 

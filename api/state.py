@@ -6,7 +6,7 @@ import logging
 import threading
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -19,14 +19,15 @@ from api.services.codes import open_search
 from api.services.comparison import ComparisonDesk
 from api.services.dip import DipDesk
 from api.services.payment import PaymentDesk
-from api.services.suggestion import SuggestionService
 from api.settings import Settings
 from api.store.acceptances import FRESH_SECONDS, StoredAcceptances
-from api.store.codings import StoredCodings
 from api.store.database import Database, LazyDatabase
 from coding.search import CodeSearch
 from models.pack import PackError
 from qc_rules.acceptance import Acceptances
+
+if TYPE_CHECKING:
+    from api.services.suggestion import SuggestionService
 
 logger = logging.getLogger("qingdan")
 
@@ -126,14 +127,26 @@ class Service:
         return self._comparison
 
     def suggestion(self) -> SuggestionService:
-        """Suggestion of codes; its models and indices are read when first used. Raises ProblemError (503)."""
-        if self._suggestion is None:
-            settings = self.settings
-            accepted = StoredCodings(self._database)
-            self._suggestion = SuggestionService(
-                self.require().store, settings.home, accepted, settings.region
-            )
-        return self._suggestion
+        """Suggestion of codes; its models and indices are read when first used. Raises ProblemError (503).
+
+        To be called in a thread: the first time it loads SciPy.
+        """
+        # A service must be there soon, and the first suggestion reads models for seconds anyway.
+        from api.services.suggestion import SuggestionService  # noqa: PLC0415 -- heavy
+        from api.store.codings import StoredCodings  # noqa: PLC0415 -- heavy
+
+        store = self.require().store
+        with self._lock:
+            if self._suggestion is None:
+                accepted = StoredCodings(self._database)
+                self._suggestion = SuggestionService(
+                    store, self.settings.home, accepted, self.settings.region
+                )
+            return self._suggestion
+
+    def remembers(self) -> bool:
+        """Whether what coders accept can be stored."""
+        return self._database.writable()
 
     def search(self) -> CodeSearch:
         """The search box, built when first asked for (about a second). Raises PackError."""

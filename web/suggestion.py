@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from api.services.suggestion import Kind
+from api.services.codes import Kind
 from api.state import Service
 from coding.suggestion.context import Context
-from coding.suggestion.model import ModelError
 from coding.suggestion.split import MAXIMUM_TEXT
-from coding.suggestion.suggest import CONFIDENT, Mention
 from models.pack import PackError
+
+if TYPE_CHECKING:
+    from coding.suggestion.suggest import Mention
 
 SURE = 0.6
 """From this probability the first candidate is right more often than not: 把握较大."""
+FAIR = 0.35
+"""From here 一般: ``coding.suggestion.suggest.CONFIDENT``, repeated because a page needs no SciPy to be shown."""
 SHOWN = 5
 MAXIMUM_FIELDS = 60_000
 MEMORY = "记下所选的文字、编码、科室和时间，供下次推荐和训练；不含患者身份，存在本院服务器"
@@ -59,7 +62,7 @@ class TextBox:
     mentions: tuple[Item, ...] = ()
     told: str = ""
     sure: float = SURE
-    fair: float = CONFIDENT
+    fair: float = FAIR
     longest: int = MAXIMUM_TEXT
 
     @property
@@ -79,7 +82,7 @@ def boxes(service: Service, body: str = "") -> dict[str, TextBox]:
         fields = parse_qs(body, errors="strict", max_num_fields=MAXIMUM_FIELDS)
     except ValueError:
         fields = {}
-    keeps = service.suggestion().keeps
+    keeps = service.remembers()
     return {
         box.node: replace(box, keeps=keeps, text=fields.get(f"_text_{box.kind}", [""])[0][:MAXIMUM_TEXT])
         for box in BOXES
@@ -95,6 +98,8 @@ def filled(service: Service, made: Mapping[str, TextBox], payload: Mapping[str, 
 def _filled(service: Service, box: TextBox, context: Context) -> TextBox:
     if not box.text.strip():
         return box
+    from coding.suggestion.model import ModelError  # noqa: PLC0415 -- heavy: it loads SciPy
+
     try:
         mentions = service.suggestion().suggest(box.text, box.kind, context, SHOWN)
     except (ModelError, PackError) as error:
@@ -115,7 +120,7 @@ def trust(probability: float) -> tuple[str, str]:
     """A probability in words: a key for the style and its Chinese."""
     if probability >= SURE:
         return "high", "把握较大"
-    return ("fair", "一般") if probability >= CONFIDENT else ("low", "不确定")
+    return ("fair", "一般") if probability >= FAIR else ("low", "不确定")
 
 
 def context_of(payload: Mapping[str, Any]) -> Context:

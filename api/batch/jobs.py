@@ -11,10 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
-
-from huey import SqliteHuey
-from huey.api import Task
+from typing import TYPE_CHECKING, BinaryIO
 
 from api.batch.driver import failure
 from api.batch.executors import default_workers
@@ -24,6 +21,9 @@ from api.settings import Settings
 from api.store.database import Database
 from models.pack import PackError
 from models.system_errors import reason_of
+
+if TYPE_CHECKING:
+    from huey.api import Task
 
 logger = logging.getLogger("qingdan.jobs")
 
@@ -96,6 +96,9 @@ class Queue:
     """Numbers of runs that wait, in a file beside the store. Raises BatchError when it cannot be written."""
 
     def __init__(self, settings: Settings) -> None:
+        # It loads the driver of PostgreSQL too; a service without background runs needs neither.
+        from huey import SqliteHuey  # noqa: PLC0415 -- heavy
+
         self.settings = settings
         settings.home.mkdir(parents=True, exist_ok=True)
         path = settings.home / QUEUE_FILE

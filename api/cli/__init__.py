@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -11,60 +12,37 @@ from typing import Annotated
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
-from api.cli.batch import batch_app
-from api.cli.check import check
-from api.cli.coding import coding_app, suggest
-from api.cli.compare import compare, explain, what_if
-from api.cli.database import db_app
-from api.cli.demo import demo_app
-from api.cli.dip import dip_app, payment, payment_cases
-from api.cli.group import group
-from api.cli.intake import intake_app
-from api.cli.month import month, month_learn
-from api.cli.packs import packs_app
-from api.cli.report import report_app
-from api.cli.revalidate import compare_command, open_command, revalidate, save_command
-from api.cli.rules import rules_app
-from api.cli.serve import serve
-from api.cli.template import template
 from api.cli.terminal import WRONG_USAGE, error_line
 from api.cli.usage import in_chinese, speak_chinese
 from api.settings import SettingsError
 from api.version import program_version
+from models.collection import uncollected
 from models.pack import PackError
 
-app = typer.Typer(
-    name="qingdan",
-    help="医疗保障基金结算清单：质控、DRG/DIP 分组、编码辅助。",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command()(check)
-app.command()(group)
-app.command()(explain)
-app.command("what-if")(what_if)
-app.command()(compare)
-app.command()(payment)
-app.command("payment-cases")(payment_cases)
-app.command()(month)
-app.command("month-learn")(month_learn)
-app.command()(template)
-app.command()(serve)
-app.command()(suggest)
-app.add_typer(intake_app)
-batch_app.command("revalidate")(revalidate)
-batch_app.command("compare")(compare_command)
-batch_app.command("open")(open_command)
-batch_app.command("save")(save_command)
-app.add_typer(batch_app)
-app.add_typer(dip_app)
-app.add_typer(report_app)
-app.add_typer(rules_app)
-app.add_typer(packs_app)
-app.add_typer(db_app)
-app.add_typer(demo_app)
-app.add_typer(coding_app)
+COMMANDS = {
+    "check": "api.cli.check:check",
+    "group": "api.cli.group:group",
+    "explain": "api.cli.compare:explain",
+    "what-if": "api.cli.compare:what_if",
+    "compare": "api.cli.compare:compare",
+    "payment": "api.cli.dip:payment",
+    "payment-cases": "api.cli.dip:payment_cases",
+    "month": "api.cli.month:month",
+    "month-learn": "api.cli.month:month_learn",
+    "template": "api.cli.template:template",
+    "serve": "api.cli.serve:serve",
+    "suggest": "api.cli.coding:suggest",
+    "intake": "api.cli.intake:intake_app",
+    "batch": "api.cli.revalidate:batch_app",
+    "dip": "api.cli.dip:dip_app",
+    "report": "api.cli.report:report_app",
+    "rules": "api.cli.rules:rules_app",
+    "packs": "api.cli.packs:packs_app",
+    "db": "api.cli.database:db_app",
+    "demo": "api.cli.demo:demo_app",
+    "coding": "api.cli.coding:coding_app",
+}
+"""Where each command, or group of commands, is: only the module of the one that is asked for is loaded."""
 
 
 def _print_version(asked: bool) -> None:
@@ -73,7 +51,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="显示版本号。")
@@ -82,9 +59,32 @@ def _options(
     """医疗保障基金结算清单：质控、DRG/DIP 分组、编码辅助。"""
 
 
+def application(*names: str) -> typer.Typer:
+    """The command line with the commands ``names``, keys of COMMANDS; without any with all of them."""
+    app = typer.Typer(
+        name="qingdan",
+        help="医疗保障基金结算清单：质控、DRG/DIP 分组、编码辅助。",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    for name in names or COMMANDS:
+        module, _, attribute = COMMANDS[name].partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found)
+        else:
+            app.command(name)(found)
+    return app
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit status. Every foreseen error is a line in Chinese."""
-    command = speak_chinese(typer.main.get_command(app))
+    # Anything else than a command, such as --help or a misspelt one, is about all of them.
+    asked = [name for name in arguments[:1] if name in COMMANDS]
+    with uncollected():
+        command = speak_chinese(typer.main.get_command(application(*asked)))
     try:
         result = command.main(list(arguments), prog_name="qingdan", standalone_mode=False)
     except NoArgsIsHelpError as error:

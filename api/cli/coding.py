@@ -18,7 +18,8 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from api.cli.terminal import HomeOption, RegionOption, fail, plain, progress_bar, replacing, table_console
-from api.services.suggestion import SYSTEM_OF, AcceptedCodings, Kind, SuggestionService
+from api.services.codes import SYSTEM_OF, Kind
+from api.services.suggestion import AcceptedCodings, SuggestionService
 from api.services.suggestion import train as train_on
 from api.settings import Settings, load_settings
 from coding import evaluate as measuring

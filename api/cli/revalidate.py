@@ -20,6 +20,7 @@ from api.cli.batch import (
     FormatOption,
     RunArgument,
     WorkersOption,
+    batch_app,
     open_database,
     who,
 )
@@ -38,6 +39,7 @@ ListArgument = Annotated[
 ]
 
 
+@batch_app.command("revalidate")
 def revalidate(  # noqa: PLR0917 -- the command line gives them by name
     name: Annotated[
         str, typer.Argument(metavar="RUN|MONTH", help="批次编号，或月份（取最后完成的批次，不含试算）。")
@@ -121,6 +123,7 @@ def _counting() -> Iterator[Callable[[Done], object]]:
         yield lambda done: bar.update(task, said=f"{done.lists} 份，{done.rate:.0f} 份/秒")
 
 
+@batch_app.command("compare")
 def compare_command(
     before: Annotated[int, typer.Argument(metavar="BEFORE", help="原来的批次。")],
     after: Annotated[int, typer.Argument(metavar="AFTER", help="现在的批次。")],
@@ -179,6 +182,7 @@ def _print(found: RunComparison) -> None:
         )
 
 
+@batch_app.command("open")
 def open_command(
     run_id: RunArgument,
     name: ListArgument,
@@ -200,6 +204,7 @@ def open_command(
     )
 
 
+@batch_app.command("save")
 def save_command(  # noqa: PLR0917 -- the command line gives them by name
     run_id: RunArgument,
     name: ListArgument,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import socket
@@ -12,6 +13,7 @@ from fastapi import FastAPI
 
 from api.cli.terminal import HomeOption, RegionOption, SchemeOption, fail
 from api.settings import Settings, load_settings
+from models.collection import uncollected
 from models.system_errors import reason_of
 
 if TYPE_CHECKING:
@@ -34,7 +36,9 @@ def serve(
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    application: FastAPI = importlib.import_module(APPLICATION).create_app(settings)
+    with uncollected():
+        application: FastAPI = importlib.import_module(APPLICATION).create_app(settings)
+        gc.freeze()
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     typer.echo(f"清单服务：http://{shown}:{settings.port}{settings.root_path}/ （Ctrl+C 停止）")
     make_server(application).run(sockets=[listener])

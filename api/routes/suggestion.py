@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Query, Request
@@ -13,15 +14,14 @@ from starlette.responses import Response
 from api.answers import API_PREFIX, JSON, answer, json_body, ok
 from api.problems import ProblemError
 from api.routes.group import field_problem
-from api.services.suggestion import SYSTEM_OF, Kind
-from api.state import ServiceDep
+from api.services.codes import Kind
+from api.state import Service, ServiceDep
 from coding.library import System
-from coding.suggestion.advice import Advice
-from coding.suggestion.assembly import Coding
 from coding.suggestion.context import Context
-from coding.suggestion.model import ModelError
 from coding.suggestion.split import MAXIMUM_TEXT
-from coding.suggestion.suggest import Mention
+
+if TYPE_CHECKING:
+    from api.services.suggestion import SuggestionService
 
 router = APIRouter(prefix=API_PREFIX, tags=["编码"])
 
@@ -31,6 +31,7 @@ Codes = Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=100)]
 IDENTITY_NUMBER = re.compile(r"(?<!\d)\d{7,}")
 """Numbers as long as a telephone's, a record's or an identity card's stand in no diagnosis."""
 Request_ = TypeVar("Request_", bound=msgspec.Struct)
+Found = TypeVar("Found")
 
 
 class StayContext(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,14 +54,6 @@ class SuggestRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Kind = "diagnosis"
     context: StayContext = StayContext()
     limit: Annotated[int, msgspec.Meta(ge=1, le=20)] = 5
-
-
-class SuggestAnswer(msgspec.Struct, frozen=True):
-    """The mentions of the text, and what they were made with."""
-
-    mentions: tuple[Mention, ...]
-    kind: Kind
-    model: str
 
 
 class AdviceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,6 +104,22 @@ def _decoded(content: bytes, shape: type[Request_]) -> Request_:
         raise ProblemError("invalid-json", "不是有效的 UTF-8 JSON 对象") from error
 
 
+async def _at_the_desk(service: Service, work: Callable[[SuggestionService], Found]) -> Found:
+    """What ``work`` makes of the suggestion service, in a thread. Raises ProblemError."""
+
+    def done() -> Found:
+        desk = service.suggestion()
+        # No sooner than the desk itself, which loads the same.
+        from coding.suggestion.model import ModelError  # noqa: PLC0415 -- heavy
+
+        try:
+            return work(desk)
+        except ModelError as error:
+            raise ProblemError("not-ready", str(error)) from error
+
+    return await run_in_threadpool(done)
+
+
 def _body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
     examples = {"plain": {"summary": "虚构的例子", "value": example}}
     content = {JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}, "examples": examples}}
@@ -128,16 +137,11 @@ def _body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
 async def suggest(request: Request, service: ServiceDep) -> Response:
     """把出院诊断或手术名称拆成各项，每项给出候选编码、把握（概率）、理由和提示；没有把握时直说。"""
     asked = _decoded(await json_body(request), SuggestRequest)
-    desk = service.suggestion()
-
-    def work() -> SuggestAnswer:
-        mentions = desk.suggest(asked.text, asked.kind, asked.context.context(), asked.limit)
-        return SuggestAnswer(tuple(mentions), asked.kind, desk.models.active(SYSTEM_OF[asked.kind]))
-
-    try:
-        return answer(await run_in_threadpool(work))
-    except ModelError as error:
-        raise ProblemError("not-ready", str(error)) from error
+    context = asked.context.context()
+    found = await _at_the_desk(
+        service, lambda desk: desk.answer(asked.text, asked.kind, context, asked.limit)
+    )
+    return answer(found)
 
 
 @router.post(
@@ -153,15 +157,8 @@ async def suggest(request: Request, service: ServiceDep) -> Response:
 async def advice(request: Request, service: ServiceDep) -> Response:
     """就已列出的诊断编码给出主要诊断的选择次序及所依的要求，并提示合并编码等。"""
     asked = _decoded(await json_body(request), AdviceRequest)
-    desk = service.suggestion()
-
-    def work() -> Advice:
-        return desk.advise(asked.context.context(), asked.text)
-
-    try:
-        return answer(await run_in_threadpool(work))
-    except ModelError as error:
-        raise ProblemError("not-ready", str(error)) from error
+    context = asked.context.context()
+    return answer(await _at_the_desk(service, lambda desk: desk.advise(context, asked.text)))
 
 
 @router.post(
@@ -180,14 +177,14 @@ async def accept(request: Request, service: ServiceDep) -> Response:
             "invalid-request",
             "原文中有证件、电话或病案号样的长数字；请只提交诊断或手术的文字，不带患者身份信息",
         )
-    desk = service.suggestion()
-    coding = Coding(asked.text, tuple((code, "") for code in asked.codes), asked.department, "", asked.by)
-    try:
-        await run_in_threadpool(desk.accept, asked.kind, coding)
-    except ValueError as error:
-        raise ProblemError("invalid-request", str(error)) from error
-    except ModelError as error:
-        raise ProblemError("not-ready", str(error)) from error
+
+    def work(desk: SuggestionService) -> None:
+        try:
+            desk.accept(asked.kind, asked.text, asked.codes, asked.department, asked.by)
+        except ValueError as error:
+            raise ProblemError("invalid-request", str(error)) from error
+
+    await _at_the_desk(service, work)
     return answer(asked)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from coding.library import CodeLibrary, System, ancestors, normalize_code
@@ -9,6 +11,8 @@ from coding.names import SYSTEMS, NameTable
 from coding.search import CodeSearch, Initials, Usages
 from models.pack import PackStore
 
+Kind = Literal["diagnosis", "procedure"]
+SYSTEM_OF: dict[Kind, System] = {"diagnosis": "icd10", "procedure": "icd9cm3"}
 USAGE_TABLES = ("synonyms", "abbreviations", "eponyms")
 """Of the pack of terms: what doctors write and the name that it stands for."""
 

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
+import msgspec
+
+from api.services.codes import SYSTEM_OF, Kind
 from coding.evaluate import Scores, as_gold, predict, scores, split_codings
 from coding.library import CodeLibrary, load_library
 from coding.names import System
@@ -22,8 +25,6 @@ from coding.suggestion.suggest import Mention, Suggester
 from coding.suggestion.train import Progress, remember, silent, train_on_history
 from models.pack import PackStore
 
-Kind = Literal["diagnosis", "procedure"]
-SYSTEM_OF: dict[Kind, System] = {"diagnosis": "icd10", "procedure": "icd9cm3"}
 MINIMUM_HISTORY = 200
 """Fewer codings than this say too little about a hospital to train on and to measure with."""
 HELD_OUT = 0.15
@@ -35,11 +36,6 @@ _MAXIMUM_LINE = 16_384
 class AcceptedCodings(Protocol):
     """Where what coders accepted is kept: text, codes, department, when and by whom; no patient identity."""
 
-    @property
-    def keeps(self) -> bool:
-        """Whether another one can be stored."""
-        ...
-
     def all(self, system: System) -> list[Coding]:
         """Every accepted coding of one system, oldest first. Raises ModelError."""
         ...
@@ -47,6 +43,14 @@ class AcceptedCodings(Protocol):
     def append(self, system: System, coding: Coding) -> None:
         """Keep one coding on the disk before it counts. Raises ModelError."""
         ...
+
+
+class SuggestAnswer(msgspec.Struct, frozen=True):
+    """The mentions of the text, and what they were made with."""
+
+    mentions: tuple[Mention, ...]
+    kind: Kind
+    model: str
 
 
 @dataclass
@@ -64,11 +68,6 @@ class SuggestionService:
     @property
     def models(self) -> ModelStore:
         return ModelStore(self.home / "models")
-
-    @property
-    def keeps(self) -> bool:
-        """Whether what coders accept can be stored."""
-        return self.accepted.keeps
 
     def suggester(self, system: System) -> Suggester:
         """The suggester of one system. Raises PackError and ModelError."""
@@ -91,34 +90,32 @@ class SuggestionService:
         """The mentions of ``text`` and their candidates."""
         return self.suggester(SYSTEM_OF[kind]).suggest(text, context, limit)
 
+    def answer(self, text: str, kind: Kind, context: Context, limit: int) -> SuggestAnswer:
+        """The same, with the version of the model."""
+        mentions = self.suggest(text, kind, context, limit)
+        return SuggestAnswer(tuple(mentions), kind, self.models.active(SYSTEM_OF[kind]))
+
     def advise(self, context: Context, text: str = "") -> Advice:
         """Which of the listed diagnoses may be principal, and what could be coded better."""
         return advise(self.library(), self.suggester("icd10"), context, text)
 
-    def accept(self, kind: Kind, coding: Coding) -> Coding:
-        """Remember what a coder chose; it counts for the next suggestion.
+    def accept(self, kind: Kind, text: str, codes: Sequence[str], department: str = "", by: str = "") -> None:
+        """Remember what a coder chose for a text; it counts for the next suggestion.
 
         Raises ValueError (Chinese) when no code is one of the book.
         """
         system = SYSTEM_OF[kind]
         suggester = self.suggester(system)
-        if len(json.dumps(coding.text)) > _MAXIMUM_LINE:
+        if len(json.dumps(text)) > _MAXIMUM_LINE:
             raise ValueError("原文过长，请只提交一条诊断或手术的文字")
-        stamped = Coding(
-            coding.text,
-            coding.chosen,
-            coding.department,
-            coding.when or datetime.now(UTC).isoformat(timespec="seconds"),
-            coding.by,
-        )
-        past = past_of(suggester.index, [stamped])
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        coding = Coding(text, tuple((code, "") for code in codes), department, now, by)
+        past = past_of(suggester.index, [coding])
         if not past:
-            codes = "、".join(code for code, _ in coding.chosen)
-            raise ValueError(f"编码“{codes}”不在编码库中，请核对")
+            raise ValueError(f"编码“{'、'.join(codes)}”不在编码库中，请核对")
         with self._lock:
-            self.accepted.append(system, stamped)
+            self.accepted.append(system, coding)
             suggester.learn(past[0])
-        return stamped
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import msgspec
 import pytest
 from python_calamine import CalamineWorkbook
 
-from api.cli import app, run
+from api.cli import application, run
 from api.cli.check import LONG_FILE, Unread
 from api.cli.serve import listen
 from api.cli.terminal import plain
@@ -278,7 +278,7 @@ def _commands(command: Any, names: tuple[str, ...] = ()) -> list[tuple[str, ...]
 def test_every_help_text_is_chinese(capsys: pytest.CaptureFixture[str]) -> None:
     import typer  # noqa: PLC0415
 
-    for names in _commands(typer.main.get_command(app)):
+    for names in _commands(typer.main.get_command(application())):
         assert run([*names, "--help"]) == 0
         shown = capsys.readouterr().out
         assert "用法" in shown

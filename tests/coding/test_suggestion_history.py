@@ -37,9 +37,8 @@ def desk(home: Path) -> service.SuggestionService:
 def test_an_accepted_coding_counts_for_the_next_suggestion_and_after_a_restart(home: Path) -> None:
     running = desk(home)
     text = "老慢支"
-    chosen = Coding(text, (("J42.x00", ""),), department="呼吸科", by="c07")
     before = running.suggest(text, "diagnosis", Context())
-    running.accept("diagnosis", chosen)
+    running.accept("diagnosis", text, ["J42.x00"], "呼吸科", "c07")
     after = running.suggest(text, "diagnosis", Context())
     assert "J42.x00" not in {candidate.code for candidate in before[0].candidates if candidate.past}
     past = {candidate.code: candidate.past for candidate in after[0].candidates}
@@ -47,12 +46,12 @@ def test_an_accepted_coding_counts_for_the_next_suggestion_and_after_a_restart(h
     again = desk(home).suggest(text, "diagnosis", Context())
     assert {c.code: c.past for c in again[0].candidates}.get("J42.x00") == 1
     (kept,) = codings(home).all("icd10")
-    assert (kept.text, kept.chosen, kept.department, kept.by) == (text, chosen.chosen, "呼吸科", "c07")
+    assert (kept.text, kept.chosen, kept.department, kept.by) == (text, (("J42.x00", ""),), "呼吸科", "c07")
 
 
 def test_a_code_that_no_book_has_is_refused_and_not_stored(home: Path) -> None:
     with pytest.raises(ValueError, match="不在编码库中"):
-        desk(home).accept("diagnosis", Coding("某病", (("Q99.999x9", ""),)))
+        desk(home).accept("diagnosis", "某病", ["Q99.999x9"])
     assert codings(home).all("icd10") == []
 
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from api.app import create_app
-from api.cli import app, run
+from api.cli import application, run
 from api.example import EXAMPLE_LIST
 from api.problems import KINDS
 from api.settings import Settings
@@ -125,6 +125,6 @@ def test_a_command_prints_what_is_shown(
 def test_every_command_is_documented() -> None:
     import typer  # noqa: PLC0415
 
-    commands = getattr(typer.main.get_command(app), "commands", {})
+    commands = getattr(typer.main.get_command(application()), "commands", {})
     for name in commands:
         assert re.search(rf"^\| .*`(?:qingdan )?{name}\b", PAGES, re.MULTILINE), name
