@@ -16,6 +16,7 @@ from api.batch.driver import open_job, pinned, run_batch
 from api.batch.executors import InProcess
 from api.batch.runs import RunView, new_run, read_run
 from api.batch.work import Job, Options
+from api.cli import run
 from api.demo.generator import Generator
 from api.intake.source import open_source
 from api.settings import Settings
@@ -29,6 +30,7 @@ from tests.databases import (  # noqa: F401 -- fixtures are found by their names
 from tests.loaded import case_mix
 
 Body = dict[str, Any]
+Command = Callable[..., int]
 MONTH = "2026-10"
 REGION = "99"
 BROKEN = b'{"setlinfo": {"mdtrt_id"'
@@ -49,6 +51,14 @@ def write_lists(path: Path, lists: Iterable[Body | bytes]) -> Path:
     lines = (one if isinstance(one, bytes) else msgspec.json.encode(one) for one in lists)
     path.write_bytes(b"".join(line + b"\n" for line in lines))
     return path
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What tells a command line, of this process or another one, which installation it works on."""
+    return {
+        "QINGDAN_HOME": str(settings.home),
+        "QINGDAN_DATABASE_URL": settings.database_url.get_secret_value(),
+    }
 
 
 class Site:
@@ -96,6 +106,14 @@ def site(database: Database, store_settings: Settings, compiled: Path, loaded_on
     store_settings.home.mkdir(parents=True, exist_ok=True)
     (store_settings.home / "cache").symlink_to(compiled)
     return Site(database, store_settings)
+
+
+@pytest.fixture
+def command(site: Site, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """``command("batch", "list")`` runs one command line on the site and gives its status."""
+    for name, value in environment(site.settings).items():
+        monkeypatch.setenv(name, value)
+    return lambda *arguments: run([str(one) for one in arguments])
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from api.batch.executors import InProcess
 from api.batch.payloads import CLEAN, EVERY, Exported, export_payloads, payload_of, preview_payloads
 from api.batch.revalidate import begin_revalidation, run_revalidation
 from api.batch.runs import FINDING, RESULT, BatchError, NoRunError, RunView, table
-from api.cli import run as qingdan
 from api.services.check import Checker
 from api.store.audit import entries
 from api.store.database import StoreError
@@ -28,7 +27,7 @@ from models.pack import PROJECT_ROOT
 from models.settlement_list import Interface
 from models.wire import DecodeError, decode
 from qc_rules.acceptance import Acceptance
-from tests.api.batch.conftest import Body, Site, bodies
+from tests.api.batch.conftest import Body, Command, Site, bodies
 from tests.hospital_pack import write_rules
 
 LISTS = 24
@@ -253,18 +252,11 @@ def test_of_a_list_that_came_twice_the_newest_is_exported(
 
 
 def test_from_the_command_line(
-    site: Site,
-    base: RunView,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    command: Command, base: RunView, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if not site.database.is_sqlite:
-        monkeypatch.setenv("QINGDAN_DATABASE_URL", site.settings.database_url.get_secret_value())
-
     def call(*given: object) -> tuple[int, str, str]:
         capsys.readouterr()
-        status = qingdan(["batch", *map(str, given), "--home", str(site.settings.home)])
+        status = command("batch", *given)
         said = capsys.readouterr()
         return status, said.out, said.err
 

@@ -19,7 +19,7 @@ from api.batch.runs import FINDING, REJECT, RESULT, RUN_PART, RunView, read_run,
 from api.settings import Settings
 from api.store.database import Database
 from api.store.tables import ListVersion
-from tests.api.batch.conftest import BROKEN, Site, bodies
+from tests.api.batch.conftest import BROKEN, Site, bodies, environment
 from tests.api.batch.test_driver import MakeFile, exported
 
 COMMAND = (sys.executable, "-c", "from api.cli import main; main()", "batch")
@@ -27,18 +27,10 @@ PATIENCE = 300
 LISTS = 240
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    return {
-        **os.environ,
-        "QINGDAN_HOME": str(settings.home),
-        "QINGDAN_DATABASE_URL": settings.database_url.get_secret_value(),
-    }
-
-
 def start(settings: Settings, *arguments: str, **given: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COMMAND, *arguments],
-        env=environment(settings),
+        env={**os.environ, **environment(settings)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -9,33 +9,30 @@ from pathlib import Path
 import pytest
 from python_calamine import CalamineWorkbook
 
-from api.cli import run
-from tests.api.batch.conftest import BROKEN, MONTH, REGION, Site, bodies
+from tests.api.batch.conftest import BROKEN, MONTH, REGION, Command, bodies
 from tests.api.batch.test_driver import MakeFile
 from tests.hospital_pack import RULE, write_rules
 
 LISTS = 1_000
 NAMELESS = 40
-Command = Callable[..., str]
+Said = Callable[..., str]
 
 
 @pytest.fixture
-def command(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """``command("batch", "list")`` gives what the command prints; ``status`` is what it is to end with."""
-    monkeypatch.setenv("QINGDAN_HOME", str(site.settings.home))
-    monkeypatch.setenv("QINGDAN_DATABASE_URL", site.settings.database_url.get_secret_value())
+def said(command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Said:
+    """``said("batch", "list")`` gives what the command prints; ``status`` is what it is to end with."""
     monkeypatch.setenv("QINGDAN_REGION", REGION)
 
-    def said(*arguments: object, status: int = 0) -> str:
-        ended = run([str(one) for one in arguments])
+    def run(*arguments: object, status: int = 0) -> str:
+        ended = command(*arguments)
         out, err = capsys.readouterr()
         assert ended == status, out + err
         return out
 
-    return said
+    return run
 
 
-def test_a_month_of_a_thousand_lists(command: Command, lists_file: MakeFile, tmp_path: Path) -> None:
+def test_a_month_of_a_thousand_lists(said: Said, lists_file: MakeFile, tmp_path: Path) -> None:
     lists = bodies(LISTS)
     for body in lists[:NAMELESS]:
         body["setlinfo"]["psn_name"] = ""
@@ -43,15 +40,15 @@ def test_a_month_of_a_thousand_lists(command: Command, lists_file: MakeFile, tmp
     alone = ("--workers", 0, "--by", "病案科")
 
     # A row that is no list is told by the status.
-    assert f"{LISTS} 份" in command("batch", "run", path, "--month", MONTH, *alone, status=1)
-    first = json.loads(command("batch", "show", 1, "--format", "json"))
+    assert f"{LISTS} 份" in said("batch", "run", path, "--month", MONTH, *alone, status=1)
+    first = json.loads(said("batch", "show", 1, "--format", "json"))
     assert (first["lists"], first["rejected"]) == (LISTS, 1)
     assert first["totals"]["verdicts"]["需修改"] >= NAMELESS
 
-    command("packs", "import", write_rules(tmp_path / "本院规则", rule=RULE))
-    said = command("batch", "revalidate", MONTH, *alone, "--verify")
-    assert f"核对：{LISTS} 份全部重做，结果逐项相同" in said
-    command("batch", "compare", 1, 2, "--out", tmp_path / "变化.json")
+    said("packs", "import", write_rules(tmp_path / "本院规则", rule=RULE))
+    verified = said("batch", "revalidate", MONTH, *alone, "--verify")
+    assert f"核对：{LISTS} 份全部重做，结果逐项相同" in verified
+    said("batch", "compare", 1, 2, "--out", tmp_path / "变化.json")
     changes = json.loads((tmp_path / "变化.json").read_bytes())
     rules = {one["rule"]: one for one in changes["rules"]}
     assert set(rules) == {"HOS-001"}
@@ -59,22 +56,22 @@ def test_a_month_of_a_thousand_lists(command: Command, lists_file: MakeFile, tmp
     assert rules["HOS-001"]["appeared"] == sum(days > 5 for days in stays)
     assert (changes["groups"], changes["changed"]) == ([], rules["HOS-001"]["lists"])
 
-    command("report", "make", MONTH, "--out", tmp_path / "草稿", "--by", "质控科")
-    digest = command("report", "seal", MONTH, "--by", "质控科").strip().rpartition(" ")[2]
-    command("report", "show", MONTH, "--out", tmp_path / "封存", "--by", "院长")
+    said("report", "make", MONTH, "--out", tmp_path / "草稿", "--by", "质控科")
+    digest = said("report", "seal", MONTH, "--by", "质控科").strip().rpartition(" ")[2]
+    said("report", "show", MONTH, "--out", tmp_path / "封存", "--by", "院长")
     sealed = json.loads((tmp_path / "封存" / f"report-{MONTH}-1.json").read_bytes())
     assert sealed["packs"]
-    assert digest[:16] in command("report", "list")
-    command("report", "verify")
-    command("report", "worklist", MONTH, "--out", tmp_path / "工作清单.xlsx")
+    assert digest[:16] in said("report", "list")
+    said("report", "verify")
+    said("report", "worklist", MONTH, "--out", tmp_path / "工作清单.xlsx")
     book = CalamineWorkbook.from_path(str(tmp_path / "工作清单.xlsx"))
     rows = book.get_sheet_by_index(0).to_python()
     assert sum("HOS-001" in row for row in rows) == rules["HOS-001"]["appeared"]
 
-    command("batch", "export", 2, "--format", "4101", "--out", tmp_path / "上传.ndjson", status=1)
+    said("batch", "export", 2, "--format", "4101", "--out", tmp_path / "上传.ndjson", status=1)
     uploads = (tmp_path / "上传.ndjson").read_bytes().splitlines()
-    second = json.loads(command("batch", "show", 2, "--format", "json"))
+    second = json.loads(said("batch", "show", 2, "--format", "json"))
     assert len(uploads) == LISTS - second["totals"]["verdicts"]["需修改"]
-    actions = command("db", "audit")
+    actions = said("db", "audit")
     for action in ("封存", "导出"):
         assert action in actions

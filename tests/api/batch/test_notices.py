@@ -18,27 +18,19 @@ from api.batch.notices import notices_of
 from api.batch.revalidate import begin_revalidation, run_revalidation
 from api.batch.runs import LONGEST_NOTE, MORE_NOTES, MOST_NOTES, BatchError, keep_note, read_run
 from api.batch.totals import totals_of
-from api.cli import run as command
 from api.services.month.report.stored import report_of
 from api.store import audit
 from api.store.lists import corrections, history, import_origin, open_masked, save_version
 from api.store.vault import Vault
 from models.pack import PROJECT_ROOT
-from tests.api.batch.conftest import BROKEN, MONTH, REGION, Site, bodies, write_lists
+from tests.api.batch.conftest import BROKEN, MONTH, REGION, Command, Site, bodies, write_lists
 from tests.api.batch.test_driver import MakeFile
 from tests.api.batch.test_faults import PATIENCE, consistent, start, until
 from tests.api.batch.test_jobs import client, ended, hand_in  # noqa: F401 -- the fixture is found by its name
 
 
-@pytest.fixture
-def home(site: Site, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The site's home, for commands that find the store by their own means."""
-    monkeypatch.setenv("QINGDAN_DATABASE_URL", site.settings.database_url.get_secret_value())
-    return str(site.settings.home)
-
-
 def test_a_run_that_read_no_list_has_failed_and_says_why(
-    site: Site, home: str, lists_file: MakeFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    site: Site, command: Command, lists_file: MakeFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = lists_file([BROKEN, *[b"\0" * 900] * 4])
     run_id = site.new(path, part_size=2)
@@ -52,10 +44,7 @@ def test_a_run_that_read_no_list_has_failed_and_says_why(
         site.work(run_id, path, InProcess())
     for form in ("ndjson", "parquet", "4101"):
         out = tmp_path / f"out.{form}"
-        assert (
-            command(["batch", "export", str(run_id), "--format", form, "--out", str(out), "--home", home])
-            == 2
-        )
+        assert command("batch", "export", run_id, "--format", form, "--out", out) == 2
         assert "不能导出：没有读到任何清单" in capsys.readouterr().err
         assert not out.exists()
 
@@ -75,7 +64,7 @@ def test_an_upload_of_junk_fails_too(client: httpx.Client, name: str, body: byte
 
 
 def test_lists_that_came_again_otherwise_and_lists_of_another_month_are_counted(
-    site: Site, home: str, lists_file: MakeFile, capsys: pytest.CaptureFixture[str]
+    site: Site, command: Command, lists_file: MakeFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lists = bodies(6)
     first = site.run(lists_file(lists))
@@ -86,7 +75,7 @@ def test_lists_that_came_again_otherwise_and_lists_of_another_month_are_counted(
     found = totals_of(site.database, again.id).notices
     assert (found.renewed, found.outside_month) == (2, 0)
     assert found.texts == ("2 份与库里已有的就诊相同而内容不同，存为新版本（原版本保留）",)
-    assert command(["batch", "show", str(again.id), "--home", home]) == 0
+    assert command("batch", "show", again.id) == 0
     shown = capsys.readouterr().out
     assert found.texts[0] in shown
     assert "\n程序 qingdan " in shown
@@ -177,19 +166,19 @@ def test_what_is_uploaded_and_queued_is_the_owners_alone(site: Site) -> None:
 
 
 def test_what_is_taken_out_is_in_the_audit_log_and_shown_in_chinese(
-    site: Site, home: str, lists_file: MakeFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    site: Site, command: Command, lists_file: MakeFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = site.run(lists_file(bodies(2)))
-    given = ["--by", "质控员", "--home", home]
+    given = ["--by", "质控员"]
     for form in ("ndjson", "parquet"):
-        out = ["--out", str(tmp_path / f"a.{form}")]
-        assert command(["batch", "export", str(run.id), "--format", form, *out, *given]) == 0
-    assert command(["batch", "open", str(run.id), "#1", "--out", str(tmp_path / "1.json"), *given]) == 0
+        out = ["--out", tmp_path / f"a.{form}"]
+        assert command("batch", "export", run.id, "--format", form, *out, *given) == 0
+    assert command("batch", "open", run.id, "#1", "--out", tmp_path / "1.json", *given) == 0
     with site.database.read() as connection:
         found = [(one.who, one.action) for one in audit.entries(connection, who="质控员")]
     assert found == [("质控员", "open-list"), *[("质控员", "export-results")] * 2]
     capsys.readouterr()
-    assert command(["db", "audit", "--home", home]) == 0
+    assert command("db", "audit") == 0
     shown = capsys.readouterr().out
     assert "打开清单（打码）" in shown
     assert "export-results" not in shown
@@ -207,7 +196,7 @@ def test_every_action_of_the_audit_log_has_a_label() -> None:
 
 
 def test_whole_files_that_were_not_read_are_named_apart_from_rows(
-    site: Site, home: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    site: Site, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     month, mapping = tmp_path / "month", tmp_path / "own.toml"
     month.mkdir()
@@ -216,8 +205,8 @@ def test_whole_files_that_were_not_read_are_named_apart_from_rows(
     (month / "c.csv").write_text("BAH,JBDM,ZYCS\n1,I10.x00,1\n")
     (month / "d.xlsx").write_bytes(b"PK\x03\x04 cut off")
     mapping.write_text('title = "本院"\n[[diseinfo]]\ndiag_code = "主码"\n')
-    asked = ["batch", "run", str(month), "--month", MONTH, "--region", REGION, "--workers", "0"]
-    assert command([*asked, "--mapping", str(mapping), "--home", home]) == 1
+    asked = ["batch", "run", month, "--month", MONTH, "--region", REGION, "--workers", "0"]
+    assert command(*asked, "--mapping", mapping) == 1
     said = capsys.readouterr().out
     assert "清单 4 份，未读取 2 个文件、1 行" in said
     unread = re.search("2 个文件无法读取：(.*)", said)
@@ -228,11 +217,11 @@ def test_whole_files_that_were_not_read_are_named_apart_from_rows(
 
     run = read_run(site.database, 1)
     assert (run.rejected, run.rejected_files) == (3, 2)
-    assert command(["batch", "show", "1", "--home", home]) == 0
+    assert command("batch", "show", "1") == 0
     shown = capsys.readouterr().out
     for text in ("未读取 2 个文件、1 行", unread[0], read_otherwise):
         assert text in shown
-    assert command(["batch", "list", "--home", home]) == 0
+    assert command("batch", "list") == 0
     assert "2 个文件、1 行" in capsys.readouterr().out
     content = report_of(site.database, site.settings, "1", with_study=False)
     assert content.origin.rejected_text == "2 个文件、1 行"
@@ -254,7 +243,7 @@ def test_notes_of_a_run_are_kept_once_and_not_without_end(site: Site, lists_file
 
 
 def test_what_looks_across_lists_is_shown_apart(
-    site: Site, home: str, lists_file: MakeFile, capsys: pytest.CaptureFixture[str]
+    site: Site, command: Command, lists_file: MakeFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, other = bodies(2)
     for name in ("psn_no", "certno", "hi_no", "brdy", "gend", "adm_time", "dscg_time", "age"):
@@ -265,7 +254,7 @@ def test_what_looks_across_lists_is_shown_apart(
     assert "CMP-005" in {line.rule for line in found.rules}
     assert "LOG-030" in {line.rule for line in found.across}
     assert not {line.rule for line in found.rules} & {line.rule for line in found.across}
-    assert command(["batch", "show", str(run.id), "--home", home]) == 0
+    assert command("batch", "show", run.id) == 0
     own, _, across = capsys.readouterr().out.partition("跨清单线索")
     assert "CMP-005" in own
     assert "LOG-030" not in own

@@ -12,6 +12,7 @@ from tests.api.batch.conftest import (  # noqa: F401 -- fixtures are found by th
     Body,
     Site,
     bodies,
+    command,
     compiled,
     lists_file,
     site,

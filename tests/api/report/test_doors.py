@@ -15,22 +15,13 @@ import pytest
 from fastapi import FastAPI
 from python_calamine import CalamineWorkbook
 
-from api.cli import run
 from api.store import audit
-from tests.api.batch.conftest import Site
+from tests.api.batch.conftest import Command, Site
 from tests.api.report.conftest import FORMULA, LISTS, NAME, Run
 from web.app import create_app
 
 Ask = Callable[..., httpx.Response]
 READER = {"x-remote-user": "%E6%9D%8E%E5%9B%9B"}
-
-
-@pytest.fixture
-def command(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """``command("report", "list")`` runs one command line on the site of the test."""
-    monkeypatch.setenv("QINGDAN_HOME", str(site.settings.home))
-    monkeypatch.setenv("QINGDAN_DATABASE_URL", site.settings.database_url.get_secret_value())
-    return lambda *arguments: run([str(one) for one in arguments])
 
 
 @pytest.fixture
@@ -63,7 +54,7 @@ def readings(site: Site) -> list[tuple[str, str, str]]:
 
 
 def test_a_month_made_sealed_shown_and_verified_by_command(
-    site: Site, run_of: Run, command: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    site: Site, run_of: Run, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_id = run_of()
     assert command("report", "make", "2026-10", "--out", tmp_path / "draft", "--by", "甲") == 0
@@ -105,7 +96,7 @@ def test_a_month_made_sealed_shown_and_verified_by_command(
     ],
 )
 def test_what_is_not_there_is_one_clear_line(
-    command: Callable[..., int],
+    command: Command,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

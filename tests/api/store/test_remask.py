@@ -13,15 +13,16 @@ from sqlalchemy.exc import DBAPIError
 
 from api.batch.correction import open_list
 from api.batch.runs import FINDING, RunView
-from api.cli import run as command
 from api.store import audit
 from api.store.database import StoreError
 from api.store.lists import history, open_masked, reveal_many, save_version
 from api.store.remask import Remasked, remask
 from api.store.vault import IDENTITY, Vault
 from tests.api.batch.conftest import (  # noqa: F401 -- fixtures are found by their names
+    Command,
     Site,
     bodies,
+    command,
     compiled,
     lists_file,
     site,
@@ -140,14 +141,11 @@ def test_a_list_opened_before_cannot_be_saved_with_stars_for_a_number(site: Site
 
 
 def test_the_command_says_what_it_did(
-    site: Site,  # noqa: F811
+    command: Command,  # noqa: F811
     before: RunView,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("QINGDAN_DATABASE_URL", site.settings.database_url.get_secret_value())
-    home = ["--home", str(site.settings.home)]
-    assert command(["db", "remask", "--by", "信息科", *home]) == 0
+    assert command("db", "remask", "--by", "信息科") == 0
     assert f"看过 {LISTS} 份清单版本，重新打码 {LISTS - 1} 份" in capsys.readouterr().out
-    assert command(["db", "audit", "--action", "remask", *home]) == 0
+    assert command("db", "audit", "--action", "remask") == 0
     assert "重新打码" in capsys.readouterr().out
