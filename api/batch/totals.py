@@ -55,26 +55,16 @@ def totals_of(database: Database, run_id: int) -> Totals:
     own = RESULT.c.run_id == run_id
     # In the order of an index: nothing is sorted, and no finding itself is read but one of each rule.
     open_ones = FINDING.c.run_id == run_id, FINDING.c.accepted == literal_column("''")
-    by_list = (
+    by_rule = (
         select(
             FINDING.c.rule,
             func.min(FINDING.c.severity).label("severity"),
             func.count().label("findings"),
+            func.count(FINDING.c.number.distinct()).label("lists"),
             func.max(FINDING.c.position).label("last"),
         )
         .where(*open_ones)
-        .group_by(FINDING.c.rule, FINDING.c.number)
-        .subquery()
-    )
-    by_rule = (
-        select(
-            by_list.c.rule,
-            func.min(by_list.c.severity).label("severity"),
-            func.sum(by_list.c.findings).label("findings"),
-            func.count().label("lists"),
-            func.max(by_list.c.last).label("last"),
-        )
-        .group_by(by_list.c.rule)
+        .group_by(FINDING.c.rule)
         .subquery()
     )
     title = select(FINDING.c.title).where(*open_ones, FINDING.c.rule == by_rule.c.rule).limit(1)
@@ -121,5 +111,4 @@ def totals_of(database: Database, run_id: int) -> Totals:
 
 
 def _rule_total(row: Row[*tuple[Any, ...]]) -> RuleTotal:
-    # A sum is a decimal number with PostgreSQL.
-    return RuleTotal(row.rule, row.title, row.severity, int(row.findings), row.lists)
+    return RuleTotal(row.rule, row.title, row.severity, row.findings, row.lists)
