@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from api.batch.runs import FINDING, REJECT, RESULT, RUN_PART, RunView, read_run, table
 from api.settings import Settings
@@ -52,6 +53,52 @@ def until(found: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     return value
+
+
+@contextmanager
+def unhurried(database: Database) -> Iterator[None]:
+    """Storing a part takes more than a tenth of a second meanwhile, in the middle of its transaction.
+
+    A run of many parts would be over in less time than a busy machine may leave this process waiting, and
+    what is to hit it in the middle would come too late. SQLite works all that time: on a busy machine it
+    takes longer too.
+    """
+    if database.is_sqlite:
+        made = (
+            "CREATE VIEW many AS WITH RECURSIVE one(n) AS "
+            "(SELECT 1 UNION ALL SELECT n + 1 FROM one LIMIT 1000000) SELECT n FROM one",
+            "CREATE TRIGGER slow AFTER INSERT ON run_part BEGIN SELECT count(*) FROM many; END",
+        )
+        dropped = "DROP TRIGGER slow", "DROP VIEW many"
+    else:
+        made = (
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
+            "'BEGIN PERFORM pg_sleep(0.15); RETURN NEW; END'",
+            "CREATE TRIGGER slow AFTER INSERT ON run_part FOR EACH ROW EXECUTE FUNCTION slow()",
+        )
+        dropped = "DROP TRIGGER slow ON run_part", "DROP FUNCTION slow"
+    with database.begin() as connection:
+        for statement in made:
+            connection.exec_driver_sql(statement)
+    yield
+    with database.begin() as connection:
+        for statement in dropped:
+            connection.exec_driver_sql(statement)
+
+
+def wait_for_the_server(database: Database) -> None:
+    """PostgreSQL ends the statement of a client that was killed before it learns of it."""
+    busy = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid <> pg_backend_pid() AND state <> 'idle'"
+    )
+    deadline = time.monotonic() + PATIENCE
+    while not database.is_sqlite:
+        with database.read() as connection:
+            if not connection.execute(busy).scalar():
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def relatives(settings: Settings) -> set[int]:
@@ -114,12 +161,14 @@ def test_a_driver_killed_in_the_middle_goes_on_where_it_was(site: Site, input_fi
     run_id = site.new(input_file, part_size=5)
     done = 0
     for more in (1, 9):
-        process = start(site.settings, "resume", str(run_id), "--workers", "2")
-        until(lambda least=done + more: read_run(site.database, run_id).parts_done >= least, process)
-        own = relatives(site.settings)
-        assert process.pid in own
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        with unhurried(site.database):
+            process = start(site.settings, "resume", str(run_id), "--workers", "2")
+            until(lambda least=done + more: read_run(site.database, run_id).parts_done >= least, process)
+            own = relatives(site.settings)
+            assert process.pid in own
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            wait_for_the_server(site.database)
         killed = read_run(site.database, run_id)
         consistent(site.database, killed)
         assert killed.state == "running"
@@ -142,12 +191,13 @@ def test_a_driver_killed_in_the_middle_goes_on_where_it_was(site: Site, input_fi
 
 def test_a_killed_worker_is_said_and_the_run_goes_on(site: Site, input_file: Path) -> None:
     run_id = site.new(input_file, part_size=5)
-    process = start(site.settings, "resume", str(run_id), "--workers", "2")
-    until(lambda: read_run(site.database, run_id).parts_done >= 2, process)
-    workers = [one for one in relatives(site.settings) if is_worker(one)]
-    assert workers
-    os.kill(workers[0], signal.SIGKILL)
-    said, _ = process.communicate(timeout=PATIENCE)
+    with unhurried(site.database):
+        process = start(site.settings, "resume", str(run_id), "--workers", "2")
+        until(lambda: read_run(site.database, run_id).parts_done >= 2, process)
+        workers = [one for one in relatives(site.settings) if is_worker(one)]
+        assert workers
+        os.kill(workers[0], signal.SIGKILL)
+        said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
     assert "工作进程被系统结束" in said
     failed = read_run(site.database, run_id)
@@ -169,10 +219,11 @@ def is_worker(pid: int) -> bool:
 
 def test_an_interrupted_command_says_how_to_go_on(site: Site, input_file: Path) -> None:
     run_id = site.new(input_file, part_size=5)
-    process = start(site.settings, "resume", str(run_id), "--workers", "2", start_new_session=True)
-    until(lambda: read_run(site.database, run_id).parts_done >= 1, process)
-    os.killpg(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=PATIENCE)
+    with unhurried(site.database):
+        process = start(site.settings, "resume", str(run_id), "--workers", "2", start_new_session=True)
+        until(lambda: read_run(site.database, run_id).parts_done >= 1, process)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert f"qingdan batch resume {run_id}" in said
     assert "Traceback" not in said

@@ -25,7 +25,7 @@ from api.store.vault import Vault
 from models.pack import PROJECT_ROOT
 from tests.api.batch.conftest import BROKEN, MONTH, REGION, Command, Site, bodies, write_lists
 from tests.api.batch.test_driver import MakeFile
-from tests.api.batch.test_faults import PATIENCE, consistent, start, until
+from tests.api.batch.test_faults import PATIENCE, consistent, start, unhurried, until
 from tests.api.batch.test_jobs import client, ended, hand_in  # noqa: F401 -- the fixture is found by its name
 
 
@@ -115,7 +115,6 @@ def test_a_correction_by_a_person_is_told_from_an_import(site: Site, lists_file:
 
 def test_ctrl_c_while_the_workers_start_cancels(site: Site, lists_file: MakeFile) -> None:
     run_id = site.new(lists_file(bodies(40)), part_size=5)
-    process = start(site.settings, "resume", str(run_id), "--workers", "2", start_new_session=True)
 
     def loading() -> bool:
         """Whether the server that forks the workers is there, or a worker."""
@@ -130,9 +129,11 @@ def test_ctrl_c_while_the_workers_start_cancels(site: Site, lists_file: MakeFile
                 continue
         return found >= 1
 
-    until(loading, process)
-    os.killpg(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=PATIENCE)
+    with unhurried(site.database):
+        process = start(site.settings, "resume", str(run_id), "--workers", "2", start_new_session=True)
+        until(loading, process)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, said
     assert "内存不足" not in said
     assert "Traceback" not in said
