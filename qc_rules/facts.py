@@ -26,6 +26,9 @@ _NOT_WESTERN = {"4101": frozenset("34"), "4101A": frozenset("2345")}
 _NO_DIAGNOSIS_4101A = frozenset("45")
 """诊断类别 of 4101A for 手术操作 and 按病种付费病种."""
 
+TO_WHOLE = 3 * 2.0**51
+"""Added to a number up to a quarter of it and taken away again, it leaves the nearest whole number."""
+
 _kind = attrgetter("kind")
 
 Setting = str | int | float | bool
@@ -94,6 +97,9 @@ class Facts:
             else frozenset()
         )
         """Official paths of values that are there but could not be read: present, but unknown."""
+        self.read_by: object = None
+        self.rows_seen: tuple[tuple[Any, ...], ...] = ()
+        """What ``read_by``, a part of the rules' program, knows of the rows of diseinfo from lists before."""
         self.western_categories: Sequence[str] | None = None
         """The category of each row, empty without a code, where all rows are known to be western."""
 
@@ -355,15 +361,15 @@ class Facts:
             if category is None or amount is None:
                 return None
             a, b, own, other = row.class_a_yuan, row.class_b_yuan, row.own_pay_yuan, row.other_yuan
-            fen = round(amount * 100)
-            # Many parts are 0: that is quicker told than rounded.
-            a_fen = round(a * 100) if a else 0
-            b_fen = round(b * 100) if b else 0
-            own_fen = round(own * 100) if own else 0
-            other_fen = round(other * 100) if other else 0
+            # Rounded without a call; many parts are 0: that is quicker told than rounded.
+            fen = amount * 100 + TO_WHOLE - TO_WHOLE
+            a_fen = a * 100 + TO_WHOLE - TO_WHOLE if a else 0
+            b_fen = b * 100 + TO_WHOLE - TO_WHOLE if b else 0
+            own_fen = own * 100 + TO_WHOLE - TO_WHOLE if own else 0
+            other_fen = other * 100 + TO_WHOLE - TO_WHOLE if other else 0
             if a_fen < 0 or b_fen < 0 or own_fen < 0 or other_fen < 0:
                 return None
-            if a_fen + b_fen + own_fen + other_fen != fen or fen / 100 != amount:
+            if a_fen + b_fen + own_fen + other_fen != fen or fen / 100 != amount or fen > TO_WHOLE / 4:
                 return None
             if a_fen / 100 != a or b_fen / 100 != b or own_fen / 100 != own or other_fen / 100 != other:
                 return None

@@ -286,7 +286,7 @@ def compare(rule: Compilation, arguments: Any, at: Location) -> Condition:
 
         def compare_fact(facts: Facts, _row: Any, _index: int) -> bool | None:
             value = read_fact(facts)
-            return decide(value, number) if type(value) is int else compared(value, number)
+            return decide(value, number) if type(value) in (int, float) else compared(value, number)
 
         return compare_fact
     if isinstance(number, Term):

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import reduce
+from itertools import chain
 from operator import attrgetter, contains, or_
 from sys import intern
 from typing import Any, NamedTuple
 
-from models.settlement_list import FIELDS, Interface
+from models.settlement_list import FIELDS, NODE_ATTRIBUTES, Interface
 from qc_rules.code_index import NOWHERE
 from qc_rules.compiler import CompiledRule
 from qc_rules.facts import Facts, rows_of
@@ -29,6 +30,8 @@ Enough = Callable[[Facts, list[int]], bool]
 Hits = Callable[[Facts], Iterable[Hit]]
 Numbered = tuple[int, Hits]
 """A rule and every place where it fires."""
+Visit = Callable[[Facts, Sequence[Any], set[int]], None]
+"""Adds the rules that the rows of a node point to."""
 
 
 class Program:
@@ -59,12 +62,19 @@ class Program:
         self._diagnoses = _Diagnoses(
             self._remembered.pop(diagnoses, ()), self._on_code, self._on_row, self._several
         )
-        self._fused: list[_Required | _Domains | _Memory] = [
-            *(_Required(node, found) for node, found in self._required.items()),
-            *(_Domains(node, fields) for node, fields in self._domains.items()),
-            *(_Memory(node, fields, rules) for (node, fields), rules in self._remembered.items()),
-        ]
-        self._behind_rows = [(rows_of(node), rules) for node, rules in self._with_rows.items()]
+        visits: dict[str, list[Visit]] = {}
+        for node, required in self._required.items():
+            visits.setdefault(node, []).append(_Required(node, required).visit)
+        for node, coded in self._domains.items():
+            visits.setdefault(node, []).append(_Domains(node, coded).visit)
+        for (node, wires), rules in self._remembered.items():
+            visits.setdefault(node, []).append(_Memory(node, wires, rules).visit)
+        for node, judged in self._judges.items():
+            visits.setdefault(node, []).append(_Judges(node, judged).visit)
+        self._of_stay = visits.pop("setlinfo", [])
+        nodes = [node for node in NODE_ATTRIBUTES if node in visits or node in self._with_rows]
+        self._read_nodes = _reader([NODE_ATTRIBUTES[node] for node in nodes])
+        self._by_node = [(visits.get(node, []), self._with_rows.get(node, [])) for node in nodes]
         fields = {
             term.wire: by_value for term, by_value in self._with_value.values() if term.source == "field"
         }
@@ -73,12 +83,12 @@ class Program:
         self._by_other = [
             (term.get, by_value) for term, by_value in self._with_value.values() if term.source != "field"
         ]
-        single = {wires[0]: rules for wires, rules in self._with_fields.items() if len(wires) == 1}
-        self._read_gates = _reader_of(single)
-        self._behind = list(single.values())
-        self._gates = [
-            (_reader_of(wires), rules) for wires, rules in self._with_fields.items() if len(wires) > 1
-        ]
+        behind: dict[str, list[Numbered]] = {}
+        for wires, numbered in self._with_fields.items():
+            for wire in wires:
+                behind.setdefault(wire, []).extend(numbered)
+        self._read_gates = _reader_of(behind)
+        self._behind = list(behind.values())
 
     def _place(self, number: int, one: CompiledRule, interface: Interface) -> None:
         """Put a rule where it costs least."""
@@ -153,14 +163,23 @@ class Program:
         else:
             self._predicates.append((number, one.hits))
 
+    def read(self, facts: Facts) -> None:
+        """Tell the facts what is known of the rows of diseinfo from lists before."""
+        self._diagnoses.read(facts)
+
     def fired(self, facts: Facts) -> set[int]:
         """Numbers of the rules that may have fired; each is evaluated in full afterwards."""
         fired: set[int] = set()
         present, pairs = self._diagnoses.visit(facts, fired)
         self._by_codes(facts, present, pairs, fired)
-        for fused in self._fused:
-            fused.visit(facts, fired)
         stay = facts.stay
+        for visit in self._of_stay:
+            visit(facts, (stay,), fired)
+        for rows, (visits, behind) in zip(self._read_nodes(facts.list), self._by_node, strict=True):
+            if rows:
+                for visit in visits:
+                    visit(facts, rows, fired)
+                _call(behind, facts, fired)
         for number, condition in self._whole:
             if condition(facts, stay, -1):
                 fired.add(number)
@@ -181,20 +200,10 @@ class Program:
                     _call(by_name[name], facts, fired)
         if facts.newborn:
             _call(self._of_newborns, facts, fired)
-        for rows, rules in self._behind_rows:
-            if rows(facts):
-                _call(rules, facts, fired)
-        for value, rules in zip(self._read_gates(stay), self._behind, strict=True):
-            if value is not None:
-                _call(rules, facts, fired)
-        for read, rules in self._gates:
-            values = read(stay)
-            if values.count(None) < len(values):
-                _call(rules, facts, fired)
-        for node, judges in self._judges.items():
-            first = -1 if node == "setlinfo" else 0
-            for index, row in enumerate(facts.rows(node), first):
-                fired.update([number for number, judge in judges if judge(facts, row, index)])
+        gates = self._read_gates(stay)
+        if gates.count(None) < len(gates):
+            filled = [rules for value, rules in zip(gates, self._behind, strict=True) if value is not None]
+            _call(dict(chain.from_iterable(filled)).items(), facts, fired)
         for scope, conditions in self._rows.items():
             for index, row in row_walk(scope)(facts):
                 fired.update([number for number, decide in conditions if decide(facts, row, index)])
@@ -221,7 +230,7 @@ def _where_rows(node: str, hits: Hits) -> Hits:
     return lambda facts: hits(facts) if rows(facts) else ()
 
 
-def _call(rules: Sequence[Numbered], facts: Facts, fired: set[int]) -> None:
+def _call(rules: Iterable[Numbered], facts: Facts, fired: set[int]) -> None:
     for number, hits in rules:
         found = hits(facts)
         if found and next(iter(found), None) is not None:
@@ -291,7 +300,6 @@ class _Required:
     """All fields of one node that must be filled, read at once."""
 
     def __init__(self, node: str, rules: Sequence[tuple[int, tuple[Term, ...]]]) -> None:
-        self._rows = rows_of(node)
         infos = {term.wire: FIELDS[node][term.wire] for _, terms in rules for term in terms}
         self._texts = _reader([info.attribute for info in infos.values() if info.kind == "text"])
         self._others = _reader([info.attribute for info in infos.values() if info.kind != "text"])
@@ -299,9 +307,9 @@ class _Required:
             (number, _reader([infos[term.wire].attribute for term in terms])) for number, terms in rules
         ]
 
-    def visit(self, facts: Facts, fired: set[int]) -> None:
+    def visit(self, _facts: Facts, rows: Sequence[Any], fired: set[int]) -> None:
         texts, others = self._texts, self._others
-        for row in self._rows(facts):
+        for row in rows:
             values = texts(row)
             if not all(values) or True in map(str.isspace, values) or None in others(row):
                 for number, read in self._rules:
@@ -327,15 +335,13 @@ class _Domains:
     """The coded fields of one node: a value outside its domain points to its rule."""
 
     def __init__(self, node: str, fields: Sequence[tuple[int, str, frozenset[str | None]]]) -> None:
-        self._rows = rows_of(node)
         self._numbers = [number for number, _, _ in fields]
         self._allowed = [allowed for _, _, allowed in fields]
         attributes = [FIELDS[node][wire].attribute for _, wire, _ in fields]
         self._read = _reader(attributes)
         self._single = (fields[0][0], attrgetter(*attributes), fields[0][2]) if len(fields) == 1 else None
 
-    def visit(self, facts: Facts, fired: set[int]) -> None:
-        rows = self._rows(facts)
+    def visit(self, _facts: Facts, rows: Sequence[Any], fired: set[int]) -> None:
         if self._single is not None:
             number, read, allowed = self._single
             if not allowed.issuperset(map(read, rows)):
@@ -384,11 +390,12 @@ class _Diagnoses:
         self._known: dict[Any, _Seen] = {}
         self._sets: dict[int, int] = {}
 
-    def visit(self, facts: Facts, fired: set[int]) -> tuple[int, list[tuple[int, int]]]:
-        """The sets of the codes, and the rules with the sets they need; adds those that need none to ``fired``."""
+    def read(self, facts: Facts) -> None:
+        """Look every row up, and tell the facts what is known of them."""
         rows = facts.list.diagnoses
+        facts.read_by, facts.rows_seen = self, ()
         if not rows:
-            return 0, []
+            return
         if facts.malformed:
             # Whether a field is missing then depends on what could not be read, not on the row alone.
             seen = [self._see(facts, row, index) for index, row in enumerate(rows)]
@@ -398,18 +405,25 @@ class _Diagnoses:
             except KeyError:
                 known = self._known.get
                 seen = [known(row) or self._learn(facts, row, index) for index, row in enumerate(rows)]
-        codes, texts, categories, sets, rest = zip(*seen, strict=True)
+        codes, texts, categories, _, rest = facts.rows_seen = tuple(zip(*seen, strict=True))
         western: Sequence[int] = range(len(rows))
-        pairs: list[tuple[int, int]] = []
-        pointing: list[tuple[int, _Unusual]] = [(i, one) for i, one in enumerate(rest) if one is not None]
-        for _, unusual in pointing:
-            fired.update(unusual.rules)
-            pairs += unusual.pairs
-            if not unusual.western and type(western) is range:
-                western = [i for i, one in enumerate(rest) if one is None or one.western]
+        if False in [one.western for one in rest if one is not None]:
+            western = [i for i, one in enumerate(rest) if one is None or one.western]
         facts.know_diagnoses(codes, western, categories, len(set(texts)) < len(texts))
-        for index, unusual in pointing:
-            for number, condition in unusual.conditions:
+
+    def visit(self, facts: Facts, fired: set[int]) -> tuple[int, list[tuple[int, int]]]:
+        """The sets of the codes, and the rules with the sets they need; adds those that need none to ``fired``."""
+        if facts.read_by is not self:
+            self.read(facts)
+        if not facts.rows_seen:
+            return 0, []
+        *_, sets, rest = facts.rows_seen
+        pointing: list[tuple[int, _Unusual]] = [(i, one) for i, one in enumerate(rest) if one is not None]
+        fired.update(*[one.rules for _, one in pointing])
+        pairs = list(chain.from_iterable([one.pairs for _, one in pointing]))
+        rows = facts.list.diagnoses
+        for index, one in pointing:
+            for number, condition in one.conditions:
                 if condition(facts, rows[index], index):
                     fired.add(number)
         for number, enough in self._several:
@@ -443,18 +457,17 @@ class _Memory:
     """Rules that look only at fields which repeat from list to list: a row is judged once."""
 
     def __init__(self, node: str, fields: Sequence[str], rules: Sequence[tuple[int, Judge]]) -> None:
-        self._rows = rows_of(node)
         self._first = -1 if node == "setlinfo" else 0
         self._rules = rules
         attributes = [FIELDS[node][wire].attribute for wire in fields]
         self._key: Callable[[Any], Any] = attrgetter(*attributes)
         self._judged: dict[Any, tuple[int, ...]] = {}
 
-    def visit(self, facts: Facts, fired: set[int]) -> None:
+    def visit(self, facts: Facts, rows: Sequence[Any], fired: set[int]) -> None:
         judged, key = self._judged, self._key
         # Whether a field is missing then depends on what could not be read, not on the row alone.
         readable = not facts.malformed
-        for index, row in enumerate(self._rows(facts), self._first):
+        for index, row in enumerate(rows, self._first):
             found = judged.get(key(row)) if readable else None
             if found is None:
                 found = self._judge(facts, row, index)
@@ -467,3 +480,15 @@ class _Memory:
 
     def _judge(self, facts: Facts, row: Any, index: int) -> tuple[int, ...]:
         return tuple(number for number, judge in self._rules if judge(facts, row, index))
+
+
+class _Judges:
+    """Rules that look at one row after another, and at more than what repeats from list to list."""
+
+    def __init__(self, node: str, rules: Sequence[tuple[int, Judge]]) -> None:
+        self._first = -1 if node == "setlinfo" else 0
+        self._rules = rules
+
+    def visit(self, facts: Facts, rows: Sequence[Any], fired: set[int]) -> None:
+        for index, row in enumerate(rows, self._first):
+            fired.update([number for number, judge in self._rules if judge(facts, row, index)])

@@ -97,7 +97,9 @@ class RuleSet:
 
     def facts(self, received: Received, group: GroupResult | None = None) -> Facts:
         """What the rules look at in one list."""
-        return Facts(received, self.codes, self.reference, self.settings, group)
+        facts = Facts(received, self.codes, self.reference, self.settings, group)
+        self._programs[facts.interface].read(facts)
+        return facts
 
     def check(self, facts: Facts) -> list[Finding]:
         """Every finding on one list, by rule code, then in row order."""

@@ -80,7 +80,7 @@ def charges(facts: Facts) -> Sequence[str]:
         return named
     if sound is None or total is None or not abs(sum(sound.values()) - total) < LESS_THAN_A_FEN:
         named += _ADDS_UP
-    amount = facts.charge_yuan.get
+    amount = (facts.charge_yuan if sound is None else sound).get
     if not (amount("01") and amount("07")):
         named.append("no_bed_or_nursing_charge")
     if amount("06"):

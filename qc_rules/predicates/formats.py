@@ -164,7 +164,7 @@ def _telephone_fault(text: str) -> str:
     return "不是 11 位手机号码，也不是区号加固定电话号码"
 
 
-@predicate(fields=("coner_tel", "emp_tel"))
+@predicate()
 def telephone_malformed(facts: Facts) -> Iterator[Hit]:
     """A telephone number of contact or employer that cannot be one."""
     for wire, number in (("coner_tel", facts.stay.contact_phone), ("emp_tel", facts.stay.employer_phone)):
