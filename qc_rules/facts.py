@@ -26,8 +26,8 @@ _NOT_WESTERN = {"4101": frozenset("34"), "4101A": frozenset("2345")}
 _NO_DIAGNOSIS_4101A = frozenset("45")
 """诊断类别 of 4101A for 手术操作 and 按病种付费病种."""
 
-TO_WHOLE = 3 * 2.0**51
-"""Added to a number up to a quarter of it and taken away again, it leaves the nearest whole number."""
+TO_WHOLE, MOST_FEN = 3 * 2.0**51, 2.0**50
+"""What, added to a number and taken away again, leaves the nearest whole one, and up to which number it does."""
 
 _kind = attrgetter("kind")
 
@@ -361,17 +361,17 @@ class Facts:
             if category is None or amount is None:
                 return None
             a, b, own, other = row.class_a_yuan, row.class_b_yuan, row.own_pay_yuan, row.other_yuan
-            # Rounded without a call; many parts are 0: that is quicker told than rounded.
+            # Rounded without a call; many parts are 0: that is quicker told than rounded. Class A is what is left.
             fen = amount * 100 + TO_WHOLE - TO_WHOLE
-            a_fen = a * 100 + TO_WHOLE - TO_WHOLE if a else 0
-            b_fen = b * 100 + TO_WHOLE - TO_WHOLE if b else 0
-            own_fen = own * 100 + TO_WHOLE - TO_WHOLE if own else 0
-            other_fen = other * 100 + TO_WHOLE - TO_WHOLE if other else 0
+            b_fen = b * 100 + TO_WHOLE - TO_WHOLE if b else 0.0
+            own_fen = own * 100 + TO_WHOLE - TO_WHOLE if own else 0.0
+            other_fen = other * 100 + TO_WHOLE - TO_WHOLE if other else 0.0
+            a_fen = fen - b_fen - own_fen - other_fen
             if a_fen < 0 or b_fen < 0 or own_fen < 0 or other_fen < 0:
                 return None
-            if a_fen + b_fen + own_fen + other_fen != fen or fen / 100 != amount or fen > TO_WHOLE / 4:
+            if fen / 100 != amount or fen > MOST_FEN or a_fen / 100 != a:
                 return None
-            if a_fen / 100 != a or b_fen / 100 != b or own_fen / 100 != own or other_fen / 100 != other:
+            if b_fen / 100 != b or own_fen / 100 != own or other_fen / 100 != other:
                 return None
             found[category] = amount
         return found if len(found) == len(self.list.charges) else None

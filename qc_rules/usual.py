@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any
 
 from models.settlement_list import FIELDS
-from qc_rules.facts import Facts
+from qc_rules.facts import MOST_FEN, TO_WHOLE, Facts
 
 LESS_THAN_A_FEN = 0.004
 """Yuan: what decimal fractions may be off in binary; amounts closer than this are the same."""
@@ -117,7 +117,11 @@ def _in_fen(facts: Facts) -> bool:
     """Whether the amounts of setlinfo and of the funds are whole fen and not below 0."""
     amounts = [row.amount_yuan for row in facts.list.fund_payments if row.amount_yuan]
     amounts += filter(None, _read_amounts(facts.stay))
-    return min(amounts, default=0) >= 0 and [round(amount * 100) / 100 for amount in amounts] == amounts
+    for amount in amounts:
+        fen = amount * 100 + TO_WHOLE - TO_WHOLE
+        if amount < 0 or fen / 100 != amount or fen > MOST_FEN:
+            return False
+    return True
 
 
 def dates_and_counts(facts: Facts) -> Sequence[str]:
@@ -166,14 +170,15 @@ def dates_and_counts(facts: Facts) -> Sequence[str]:
     return named
 
 
-_flag, _excluded = attrgetter("principal_flag"), attrgetter("excluded")
-
-
 def rows(facts: Facts) -> Sequence[str]:
     """The predicates over which rows there are, and which are the first among them, that may fire."""
     named: list[str] = []
     diagnoses, procedures = facts.list.diagnoses, facts.list.procedures
-    if len(facts.western) != len(diagnoses) or list(map(_flag, diagnoses)).count("1") != 1:
+    flagged = 0
+    for row in diagnoses:
+        if row.principal_flag == "1":
+            flagged += 1
+    if flagged != 1 or len(facts.western) != len(diagnoses):
         named += ("no_principal_diagnosis", "main_rows_wrong")
     elif procedures and [row.kind for row in procedures].count("1") != 1:
         named.append("main_rows_wrong")
@@ -184,8 +189,10 @@ def rows(facts: Facts) -> Sequence[str]:
         named.append("outpatient_in_other_chapter")
     group = facts.group
     if group is not None:
-        if True in map(_excluded, group.complications):
-            named.append("complication_excluded")
+        for one in group.complications:
+            if one.excluded:
+                named.append("complication_excluded")
+                break
         if group.reason == "ambiguous":
             named.append("main_procedure_outside_mdc")
     if procedures:
