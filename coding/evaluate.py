@@ -13,8 +13,9 @@ import numpy as np
 from rapidfuzz import fuzz, process
 
 from coding.names import System
+from coding.normalize import compact
 from coding.suggestion.assembly import Coding
-from coding.suggestion.index import NameIndex, compact
+from coding.suggestion.index import NameIndex
 from coding.suggestion.suggest import Candidate, Suggester
 
 LEVELS: Mapping[System, tuple[str, ...]] = {

@@ -15,6 +15,7 @@ _ROMAN = {
 }  # fmt: skip
 _CHINESE = {character: str(value) for value, character in enumerate("一二三四五六七八九十", start=1)}
 _ROMAN_PATTERN = "VIII|VII|III|XII|VI|IV|IX|II|XI|I|V|X"
+_PUNCTUATION = re.compile(r"[\s,、;:.\[\]()\"'/\\\-]+")
 _NUMERAL = rf"(?:{_ROMAN_PATTERN}|\d{{1,2}}|[一二三四五六七八九十])"
 _GRADED = re.compile(
     rf"(?<![A-Z])(?P<roman>{_ROMAN_PATTERN})(?=-?[ABCM]?[期级型度类区])"
@@ -28,6 +29,11 @@ _SEPARATORS = str.maketrans({
     "：": ":", "？": "?", "！": "!", "（": "(", "）": ")", "．": ".", "·": "", "・": "", "•": "",
     "\u200b": "", "\ufeff": "", "\u00ad": "",
 })  # fmt: skip
+
+
+def compact(text: str) -> str:
+    """The spelling in which texts and names are compared: no blanks, no punctuation."""
+    return _PUNCTUATION.sub("", text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from coding.library import Code, CodeLibrary, normalize_code
+from coding.normalize import compact
 from coding.suggestion.context import Context
-from coding.suggestion.index import MORPHOLOGY, compact
+from coding.suggestion.index import MORPHOLOGY
 from coding.suggestion.match import COLUMN
 from coding.suggestion.split import Statement, Unit
 from coding.suggestion.suggest import Suggester

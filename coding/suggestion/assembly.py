@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from coding.names import NameTable, System
+from coding.normalize import compact
 from coding.suggestion.context import SexLimits
-from coding.suggestion.index import NameIndex, compact, with_local, with_morphology
+from coding.suggestion.index import NameIndex, with_local, with_morphology
 from coding.suggestion.model import MANIFEST, Model, ModelError
 from coding.suggestion.suggest import Suggester
 from coding.suggestion.terms import Terms

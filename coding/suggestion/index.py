@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from coding.names import EDITION_BITS, EVERY_EDITION, NameTable
-from coding.normalize import Replacer
+from coding.normalize import Replacer, compact
+from coding.suggestion.concepts import NamedConcepts
 from coding.suggestion.grams import Float, Grams, Words
 from coding.suggestion.split import Splitter
 from coding.suggestion.terms import Terms
@@ -23,7 +24,6 @@ from coding.suggestion.words import Tokenizer
 MORPHOLOGY = "形态学"
 EDITIONS = 3
 """How many other editions the crosswalk knows."""
-_PUNCTUATION = re.compile(r"[\s,、;:.\[\]()\"'/\\\-]+")
 _SQUARE = re.compile(r"\[([^\[\]]*)\]")
 _ROUND = re.compile(r"\([^()]*\)")
 _RESIDUAL = re.compile(r",(?:其他的|未特指的?)$")
@@ -40,11 +40,6 @@ QUALIFIERS = (
     "缺损", "综合征", "增生", "息肉", "结核", "1型", "2型", "1期", "2期", "3期", "4期", "5期", "1级", "2级", "3级", "4级",
     "1度", "2度", "3度", "4度", "轻度", "中度", "重度", "多发", "复发", "晚期", "早期", "动脉", "静脉", "神经",
 )  # fmt: skip
-
-
-def compact(text: str) -> str:
-    """The spelling in which texts and names are compared: no blanks, no punctuation."""
-    return _PUNCTUATION.sub("", text)
 
 
 def readings(name: str) -> list[str]:
@@ -118,6 +113,8 @@ class NameIndex:
     expander: Replacer
     generalizer: Replacer
     alternatives: Mapping[str, tuple[str, ...]]
+    concepts: Mapping[str, NamedConcepts]
+    """Per kind (site, finding) what the names speak of."""
     terms: Terms
     tokenizer: Tokenizer
 
@@ -207,6 +204,7 @@ class NameIndex:
                 for key, values in expansions.items()
                 if len(values) > 1 or _only_alone(key, values[0])
             },
+            {kind: NamedConcepts.build(concepts, names) for kind, concepts in terms.concepts.items()},
             terms,
             tokenizer,
         )

@@ -11,15 +11,20 @@ from numpy.typing import NDArray
 from rapidfuzz import distance, fuzz, process
 from scipy import sparse
 
+from coding.names import System
+from coding.normalize import compact
 from coding.suggestion.grams import Float
 from coding.suggestion.history import PastCodings, Recall
-from coding.suggestion.index import NameIndex, compact, qualifier_rows
+from coding.suggestion.index import NameIndex, qualifier_rows
 from coding.suggestion.split import Statement
 from coding.suggestion.translate import Translations
 
 PER_UNIT = 40
 PER_STATEMENT = 100
 CONTAINED = 20
+ALIKE: dict[System, int] = {"icd10": 20, "icd9cm3": 0}
+"""Names that speak of the same parts of the body and findings as the whole statement; what is done to a
+part is in no table of concepts, so that procedures gain nothing by it."""
 MAXIMUM_CANDIDATES = 240
 LEAST_LIKELY = 0.02
 """What is unexplained on either side has this chance at least, so that one character never decides alone."""
@@ -39,6 +44,9 @@ FEATURES = (
     "shared_qualifiers", "digits_extra", "digits_missing", "is_title", "codes", "aliases", "grey",
     "morphology", "vague", "editions", "extension", "unspecified", "spread", "usages", "common_name",
     "name_editions", "beijing", "base", "fit", "fit_share", "whole_fit", "ratio_share",
+    "site_alike", "site_whole_alike", "site_name_said", "site_name_finer", "site_text_named",
+    "site_text_finer", "site_more", "finding_alike", "finding_whole_alike", "finding_name_said",
+    "finding_name_finer", "finding_text_named", "finding_text_finer", "finding_more",
     "category_best", "category_mean", "subcategory_best", "subcategory_mean", "past_best", "past_sum",
     "past_code", "past_category", "past_count", "past_share", "past_exact", "past_kernel",
     "past_kernel_whole", "past_kernel_share", "past_kernel_category",
@@ -133,6 +141,9 @@ class Matcher:
             size = PER_STATEMENT if unit == 0 else PER_UNIT
             chosen.update(dict.fromkeys(_top(best[unit], size)))
             chosen.update(dict.fromkeys(_top(word_cosines[unit], size // 4)))
+        if ALIKE[index.table.system]:
+            alike = sum(concepts.alike(forms[:2]) for concepts in index.concepts.values())
+            chosen.update(dict.fromkeys(_top(alike + best[0], ALIKE[index.table.system])))
         return np.fromiter(list(chosen)[:MAXIMUM_CANDIDATES], dtype=np.int64)
 
     def _features(
@@ -187,25 +198,7 @@ class Matcher:
         ]
         self._fuzzy(features, names, forms, unit)
         self._fit(features, unit, count)
-        put(
-            "contained",
-            [
-                name in pair[1] or name in pair[0] or name in pair[2] or name in pair[3]
-                for name, pair in zip(names, pairs, strict=True)
-            ],
-        )
-        put("contained_raw", [name in pair[1] for name, pair in zip(names, pairs, strict=True)])
-        put(
-            "contains",
-            [
-                pair[1] in name or pair[0] in name or pair[2] in name
-                for name, pair in zip(names, pairs, strict=True)
-            ],
-        )
-        put("same", [name in pair for name, pair in zip(names, pairs, strict=True)])
-        put("same_raw", [name == pair[1] for name, pair in zip(names, pairs, strict=True)])
-        put("ends_alike", [name[-2:] == pair[0][-2:] for name, pair in zip(names, pairs, strict=True)])
-        put("begins_alike", [name[:2] == pair[2][:2] for name, pair in zip(names, pairs, strict=True)])
+        self._spelling(features, names, pairs)
         lengths = np.array([len(pair[0]) for pair in pairs], dtype=np.float32)
         put("name_length", index.length[candidates])
         put("unit_length", lengths)
@@ -216,9 +209,26 @@ class Matcher:
         self._qualifiers(features, candidates, names, forms, unit)
         features[:, COLUMN["is_title"] : COLUMN["base"] + 1] = index.flags[candidates]
         self._neighbourhood(features, candidates, best[0])
+        self._concepts(features, candidates, unit, forms)
         for name, values in recall.features(candidates).items() if recall is not None else ():
             put(name, values)
         return candidates, features, unit
+
+    @staticmethod
+    def _spelling(features: Float, names: Sequence[str], pairs: Sequence[tuple[str, str, str, str]]) -> None:
+        """What names and the forms of their units (expanded, raw, bare, broad) share letter by letter."""
+        features[:, COLUMN["contained"] : COLUMN["begins_alike"] + 1] = [
+            (
+                name in raw or name in expanded or name in bare or name in broad,
+                name in raw,
+                raw in name or expanded in name or bare in name,
+                name in (expanded, raw, bare, broad),
+                name == raw,
+                name[-2:] == expanded[-2:],
+                name[:2] == bare[:2],
+            )
+            for name, (expanded, raw, bare, broad) in zip(names, pairs, strict=True)
+        ]
 
     def _coverage(
         self,
@@ -312,6 +322,15 @@ class Matcher:
             most = np.zeros(count, dtype=np.float32)
             np.maximum.at(most, unit, values)
             features[:, COLUMN[f"{name}_share"]] = values / np.maximum(most, 1e-6)[unit]
+
+    def _concepts(
+        self, features: Float, candidates: NDArray[np.int64], unit: NDArray[np.int64], forms: Sequence[str]
+    ) -> None:
+        """Whether text and name speak of the same parts of the body and findings, or of broader ones."""
+        spoken = [forms[start : start + 2] for start in range(0, len(forms), FORMS)]
+        for kind, concepts in self.index.concepts.items():
+            for name, values in concepts.compare(candidates, unit, spoken).items():
+                features[:, COLUMN[f"{kind}_{name}"]] = values
 
     def _neighbourhood(self, features: Float, candidates: NDArray[np.int64], whole: Float) -> None:
         """How near the other names of the candidate's category are to the whole statement."""

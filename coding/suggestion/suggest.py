@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coding.names import System
-from coding.normalize import Normalized
+from coding.normalize import Normalized, compact
 from coding.suggestion.context import CONFLICT_WEIGHT, Context, SexLimits, conflicts, usage_flags
 from coding.suggestion.history import PastCodings
-from coding.suggestion.index import LOCAL, MORPHOLOGY, NameIndex, compact
+from coding.suggestion.index import LOCAL, MORPHOLOGY, NameIndex
 from coding.suggestion.match import COLUMN, Comparison, Matcher
 from coding.suggestion.model import Model
 from coding.suggestion.split import CERTAINTIES, MAXIMUM_TEXT, Certainty, Statement, Unit, certainty_of
@@ -142,6 +142,10 @@ class Suggester:
         comparison = self.matcher.compare(statement)
         scores = self.model.scores(comparison)
         probabilities = self.model.probabilities(comparison, scores)
+        exact = self._exact(statement, comparison)
+        if len(exact):
+            scores[exact] = scores.max() + 1
+            probabilities[exact] = probabilities.max()
         if context is not None and context.department and len(scores):
             leaning = DEPARTMENT_WEIGHT * self.past.leaning(context.department, comparison.names)
             scores = scores + leaning
@@ -153,6 +157,14 @@ class Suggester:
         order = self._order(comparison.names, scores)
         falling = np.minimum.accumulate(probabilities[order]) if len(order) else probabilities
         return Ranked(statement, comparison.names[order], falling, comparison.units[order], comparison, order)
+
+    def _exact(self, statement: Statement, comparison: Comparison) -> NDArray[np.int64]:
+        """Where the candidate is whose name is just what was written, unless this hospital coded it otherwise."""
+        if self.model.memory is not None or (comparison.features[:, COLUMN["past_exact"]] > 0).any():
+            return np.zeros(0, dtype=np.int64)
+        name = self.index.exact.get(compact(statement.text), -1)
+        wanted = -1 if name < 0 or self.index.grey[name] else name
+        return np.flatnonzero(comparison.names == wanted)
 
     def _order(self, names: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.int64]:
         """The best candidate, then the others by score and by what their subcategory has of all scores."""
@@ -214,12 +226,20 @@ class Suggester:
             )
         return mentions
 
-    @staticmethod
-    def _grounded(ranked: Ranked, row: int) -> bool:
+    def _grounded(self, ranked: Ranked, row: int) -> bool:
         """Whether the candidate has enough of the text's own characters, or was chosen for the like before."""
         column = ranked.comparison.features[int(ranked.order[row])]
-        said = max(column[COLUMN["text_covered"]], column[COLUMN["text_learned"]], column[COLUMN["same"]])
-        return bool(said >= LEAST_SAID or column[COLUMN["past_best"]] > 0 or column[COLUMN["contained"]])
+        if column[COLUMN["past_best"]] > 0 or column[COLUMN["same"]]:
+            return True
+        name = self.index.names[int(ranked.names[row])]
+        unit = ranked.statement.units[int(ranked.units[row])]
+        # A Latin letter that a word happens to hold says nothing of a disease named by it: Q热.
+        if not any(
+            letter in name for form in self.matcher.forms(unit.text) for letter in form if letter > "~"
+        ):
+            return False
+        said = max(column[COLUMN["text_covered"]], column[COLUMN["text_learned"]])
+        return bool(said >= LEAST_SAID or column[COLUMN["contained"]])
 
     def _chosen_units(self, ranked: Ranked) -> list[Unit]:
         """The units that together explain the statement best, without overlap, in order."""

@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from coding.names import SYSTEMS, System
-from coding.normalize import Normalizer
-from models.pack import Pack
+from coding.normalize import Normalizer, compact
+from coding.suggestion.concepts import Concepts
+from models.pack import Pack, PackError
+
+CONCEPTS = ("site", "finding")
+"""What words of the table of concepts are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,7 @@ class Terms:
 
     ``expansions``: per system, phrase → every wording it may stand for, the usual one first.
     ``broader``: a part of the body or a finding → what the tables group it under.
+    ``concepts``: the words for parts of the body (site) and for what is wrong with them (finding).
     ``common``: names that general hospitals code daily (2) or often (1).
     ``morphology``: (ICD-O-3 morphology code, name, whether it is the preferred name).
     """
@@ -23,6 +28,7 @@ class Terms:
     normalize: Normalizer
     expansions: Mapping[System, Mapping[str, tuple[str, ...]]]
     broader: Mapping[str, str]
+    concepts: Mapping[str, Concepts]
     common: Mapping[System, Mapping[str, int]]
     morphology: tuple[tuple[str, str, bool], ...]
     initials: Sequence[Mapping[str, str]]
@@ -53,6 +59,7 @@ class Terms:
                 for system, phrases in collected.items()
             },
             {normalize(row["text"]): normalize(row["broader"]) for row in pack.rows("sites")},
+            {kind: _concepts(pack, kind, normalize) for kind in CONCEPTS},
             {
                 system: {
                     normalize(row["name"]): 1 if row.get("grade") == "1" else 2
@@ -64,3 +71,16 @@ class Terms:
             tuple((row["code"], row["name"], row["preferred"] == "1") for row in pack.rows("morphology")),
             pack.rows("initials"),
         )
+
+
+def _concepts(pack: Pack, kind: str, normalize: Normalizer) -> Concepts:
+    try:
+        return Concepts.build(
+            (compact(normalize(row["text"])), compact(normalize(row["broader"])))
+            for row in pack.rows("concepts")
+            if row["kind"] == kind
+        )
+    except ValueError as error:
+        raise PackError(
+            f"{pack.folder.name} 的 concepts 表：“{error}”的上位词绕回了它自己，请改正 broader 一列"
+        ) from error

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coding.names import System
+from coding.normalize import compact
 from coding.suggestion.grams import Float
 from coding.suggestion.history import Memory, PastCodings
-from coding.suggestion.index import LOCAL, NameIndex, compact
+from coding.suggestion.index import LOCAL, NameIndex
 from coding.suggestion.match import FEATURES, Comparison, Matcher
 from coding.suggestion.model import Calibration, Model, calibration_rows
 from coding.suggestion.translate import Row, Translations, learn_translations
@@ -33,7 +34,7 @@ RANKED_FOLDS = 2
 """Parts of a history: the ranker of all others gives the scores of each, on which calibration is fitted."""
 CALIBRATED_BEST = 8
 """Only the best few candidates of a statement are ever shown: those are what must be calibrated."""
-SLOPE: dict[System, float] = {"icd10": 0.9, "icd9cm3": 1.3}
+SLOPE: dict[System, float] = {"icd10": 0.85, "icd9cm3": 1.65}
 """Without a history log-odds are multiplied by this: what doctors write of diagnoses tells right from wrong
 less sharply than texts that are made from names do, what they write of procedures more sharply."""
 ROUNDS = {"tables": 90, "history": 220}

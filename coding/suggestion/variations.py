@@ -126,7 +126,7 @@ _JOINTS = (
 _WEAK = frozenset("性的症病型部术和与伴有及后道处区腔体内下")
 STRENGTHS = {"icd10": (0.6, 1.0, 1.0, 1.5, 2.2), "icd9cm3": (1.0, 1.5, 1.5, 2.5)}
 """How roughly names are treated: every step's chance is multiplied by one of these."""
-HARD = {"icd10": (1.0, 1.6, 2.2, 2.8), "icd9cm3": (1.6, 2.2, 3.2)}
+HARD = {"icd10": (0.8, 1.3, 1.8, 2.4), "icd9cm3": (1.6, 2.4, 3.6)}
 """The same for calibration: real texts are further from the tables than what the ranker learns on, and a
 probability must not promise more than they allow."""
 SHARE_NOT_IN_EVERY_EDITION = 0.15
@@ -146,6 +146,8 @@ COMMON_WEIGHT = {"icd10": 10.0, "icd9cm3": 8.0}
 SPECIFIC_SHARE = {"icd10": 0.35, "icd9cm3": 0.3}
 """Share of examples that say more than the code that is wanted."""
 TUMOUR_SHARE = 0.07
+FINER_STILL = 0.3
+"""Share of the words put more finely that are put two steps finer."""
 SIBLING_SHARE = 0.6
 """Share of the words put into a name that come from names of the same category: what a doctor adds
 mostly specifies the disease."""
@@ -153,6 +155,8 @@ CHANCES = {
     "icd10": {
         "usage": 0.45,
         "part": 0.25,
+        "finer site": 0.40,
+        "finer finding": 0.50,
         "wording": 0.25,
         "turned": 0.12,
         "thinned": 0.12,
@@ -350,6 +354,8 @@ class Variations:
         steps: dict[str, Callable[[str], str]] = {
             "usage": lambda t: self._swap(t, self._usages),
             "part": lambda t: self._swap(t, self._parts),
+            "finer site": lambda t: self._finer(t, "site"),
+            "finer finding": lambda t: self._finer(t, "finding"),
             "wording": lambda t: self._swap(t, self._wordings),
             "turned": self._turned,
             "thinned": self._thinned,
@@ -377,6 +383,18 @@ class Variations:
             return text
         key = found[0] if self.random.random() < 0.7 else self.random.choice(found)
         return text.replace(key, self.random.choice(table[key]), 1)
+
+    def _finer(self, text: str, kind: str) -> str:
+        """``text`` with one word put more finely: a doctor names the bone where the code names the limb."""
+        concepts = self.index.concepts[kind].concepts
+        spans = [span for span in concepts.spans(text) if span[2] in concepts.narrower]
+        if not spans:
+            return text
+        start, end, word = self.random.choice(spans)
+        finer = self.random.choice(concepts.narrower[word])
+        if finer in concepts.narrower and self.random.random() < FINER_STILL:
+            finer = self.random.choice(concepts.narrower[finer])
+        return text[:start] + finer + text[end:]
 
     def _turned(self, text: str) -> str:
         words = self.index.tokenizer.tokenize(text)
