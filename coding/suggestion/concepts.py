@@ -68,6 +68,13 @@ class Concepts:
             if place >= 0 and (word := self.words[place])
         ]
 
+    def words_in(self, texts: Sequence[str]) -> list[int]:
+        """The place of every word that one of ``texts`` holds, ascending."""
+        if not self.words:
+            return []
+        found = {word for text in texts for _, word in self.finder.iter_long(text)}
+        return sorted(found - {-1})
+
     def said(self, texts: Sequence[str]) -> sparse.csr_matrix:
         """1 where a text holds a word, the longest that starts first winning; shape (texts, words)."""
         if not self.words:
@@ -108,7 +115,9 @@ class NamedConcepts:
     def alike(self, texts: Sequence[str]) -> Float:
         """How much every name and the forms of one text speak of the same: the weighted share of all
         that either holds."""
-        return self._shared(self.held, self.held_weight, self._reached(self._said_in(texts)))
+        reached = np.zeros(len(self.weight), dtype=np.float32)
+        reached[self.concepts.above[self.concepts.words_in(texts)].indices] = 1
+        return self._alike(self.held, self.held_weight, reached)
 
     def compare(
         self, names: NDArray[np.int64], unit: NDArray[np.int64], texts: Sequence[Sequence[str]]
@@ -122,50 +131,41 @@ class NamedConcepts:
         words; all four -1 where there are no words. ``more``: how many words the name has more than the
         unit.
         """
-        above = self.concepts.above
+        row = np.arange(len(names))
         said, held, held_weight = self.said[names], self.held[names], self.held_weight[names]
         count = np.asarray(said.sum(axis=1)).ravel()
-        found = {
-            key: np.zeros(len(names), dtype=np.float32)
-            for key in ("alike", "whole_alike", "name_said", "name_finer", "text_named", "text_finer", "more")
+        of_units = [self.concepts.words_in(forms) for forms in texts]
+        words = np.array(sorted({word for found in of_units for word in found}), dtype=np.int64)
+        spoken = np.zeros((len(words), len(texts)), dtype=np.float32)
+        for place, found in enumerate(of_units):
+            spoken[np.searchsorted(words, found), place] = 1
+        above = np.asarray(self.concepts.above[words].toarray().T, dtype=np.float32)
+        reached = np.minimum(above @ spoken, 1)
+        own = np.zeros_like(reached)
+        own[words] = spoken
+        finer = np.minimum(self.concepts.above @ own, 1) * (1 - reached)
+        alike = self._alike(held, held_weight[:, None], reached)
+
+        def share(of_names: Float, of_all: Float) -> Float:
+            found = np.where(of_all > 0, of_names / np.maximum(of_all, 1), -1)
+            return np.asarray(found, dtype=np.float32)
+
+        units = spoken.sum(axis=0)
+        return {
+            "alike": alike[row, unit],
+            "whole_alike": alike[:, 0],
+            "name_said": share((said @ reached)[row, unit], count),
+            "name_finer": share((said @ finer)[row, unit], count),
+            "text_named": share((np.minimum(said @ above, 1) @ spoken)[row, unit], units[unit]),
+            "text_finer": share((held[:, words] @ spoken)[row, unit], units[unit]),
+            "more": count - units[unit],
         }
-        for each in sorted({0, *unit.tolist()}):
-            words = self._said_in(texts[each])
-            reached = self._reached(words)
-            alike = self._shared(held, held_weight, reached)
-            if each == 0:
-                found["whole_alike"] = alike
-            rows = np.flatnonzero(unit == each)
-            if not len(rows):
-                continue
-            found["alike"][rows] = alike[rows]
-            own = np.zeros_like(reached)
-            own[words] = 1
-            finer = (above @ own > 0) * (1 - reached)
-            for key, marks in (("name_said", reached), ("name_finer", finer)):
-                share = (said @ marks) / np.maximum(count, 1)
-                found[key][rows] = np.where(count > 0, share, -1)[rows]
-            for key, table in (("text_named", said @ above[words].T), ("text_finer", held[:, words])):
-                share = (table > 0).mean(axis=1) if len(words) else np.full(len(names), -1.0)
-                found[key][rows] = np.asarray(share).ravel()[rows]
-            found["more"][rows] = count[rows] - len(words)
-        return found
 
-    def _said_in(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """Every word that one of ``texts`` holds."""
-        return np.unique(self.concepts.said(texts).indices).astype(np.int64)
-
-    def _reached(self, words: NDArray[np.int64]) -> Float:
-        """1 for ``words`` and all that is broader."""
-        found = np.zeros(len(self.weight), dtype=np.float32)
-        found[self.concepts.above[words].indices] = 1
-        return found
-
-    def _shared(self, held: sparse.csr_matrix, held_weight: Float, reached: Float) -> Float:
-        """The weight of what rows of ``held`` and ``reached`` share, of all that either has."""
-        shared = held @ (reached * self.weight)
-        either = held_weight + float(reached @ self.weight) - shared
-        return np.asarray(shared / np.maximum(either, 1e-6), dtype=np.float32)
+    def _alike(self, held: sparse.csr_matrix, held_weight: Float, reached: Float) -> Float:
+        """The weight of what rows of ``held`` and columns of ``reached`` share, of all that either has."""
+        weighted = (self.weight * reached.T).T
+        shared = held @ weighted
+        return np.asarray(shared / np.maximum(held_weight + weighted.sum(axis=0) - shared, 1e-6))
 
 
 def _marks(
