@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -21,6 +19,7 @@ from coding.suggestion.suggest import Suggester
 from coding.suggestion.terms import Terms
 from coding.suggestion.train import Past, remember
 from coding.suggestion.words import Tokenizer
+from models.collection import uncollected
 from models.pack import PROJECT_ROOT, PackError, PackStore, write_atomically
 
 SHIPPED_MODELS = PROJECT_ROOT / "models" / "trained"
@@ -271,24 +270,12 @@ def open_suggester(
 
     Raises PackError and ModelError.
     """
-    with _uncollected():
+    with uncollected():
         foundation = Foundation.load(store, system, region)
         model, trained_on = models.load(system)
         codings = [*trained_on, *accepted]
         index = foundation.index(codings)
         return Suggester(index, model, foundation.limits, remember(index, past_of(index, codings)))
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without cyclic garbage collection: it walks the growing tables again and again and finds nothing."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
