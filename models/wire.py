@@ -94,7 +94,7 @@ class Defect(msgspec.Struct, frozen=True):
     ``kind``: that of the field (text, number, count, amount, date, datetime, duration, weights), or
     ``node`` for a node or row of the wrong shape. ``path`` is the place in the list as received,
     ``official`` the same under official names, ``value`` what stood there, ``reason`` is Chinese.
-    ``usable`` says that a value was read all the same (``2026/10/1``).
+    ``usable`` says that a value was read all the same (``2026/10/1``), ``left_out`` how many rows were not.
     """
 
     path: str
@@ -104,6 +104,12 @@ class Defect(msgspec.Struct, frozen=True):
     value: Any
     reason: str
     usable: bool = False
+    left_out: int = 0
+
+    @property
+    def lost(self) -> bool:
+        """Whether something that was sent is not among what was read."""
+        return not self.usable or self.left_out > 0
 
     @property
     def shown(self) -> str:
@@ -139,7 +145,7 @@ class Received(msgspec.Struct, frozen=True):
     @property
     def unread_values(self) -> int:
         """How many values, rows and nodes could not be read."""
-        return sum([not defect.usable for defect in self.defects])
+        return sum([defect.lost for defect in self.defects])
 
     def path(self, official: str) -> str:
         """The place of ``official`` (``diseinfo[2].diag_code``) in the list as received."""
@@ -311,7 +317,7 @@ class _Reader:
         most = MAX_BACKING_ROWS if node in BACKING_NODES else MAX_ROWS
         if len(value) > most:
             reason = f"共 {len(value)} 行，超过上限 {most} 行，其后的行未检查；请核对是否导出错误"
-            self._misshapen(place, label, "", reason, usable=True)
+            self._misshapen(place, label, "", reason, usable=True, left_out=len(value) - most)
             value = value[:most]
         rows = []
         for index, row in enumerate(value):
@@ -323,9 +329,11 @@ class _Reader:
                 rows.append(RECORDS[node]())
         return tuple(rows)
 
-    def _misshapen(self, path: str, label: str, value: object, reason: str, usable: bool = False) -> None:
+    def _misshapen(
+        self, path: str, label: str, value: object, reason: str, *, usable: bool = False, left_out: int = 0
+    ) -> None:
         official = path.removeprefix(self.prefix)
-        self.defects.append(Defect(path, official, label, "node", value, reason, usable))
+        self.defects.append(Defect(path, official, label, "node", value, reason, usable, left_out))
 
     def _record(self, node: str, index: int, row: Mapping[object, object]) -> msgspec.Struct:
         fields, spellings = FIELDS[node], SPELLINGS.get(node, {})

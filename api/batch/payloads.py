@@ -150,6 +150,7 @@ def payload_of(content: bytes, interface: Interface) -> bytes | str:
         return str(error)
     if interface == "4101" and received.interface == "4101A":
         return LESS_THAN_4101
-    if unread := next((defect for defect in received.defects if not defect.usable), None):
-        return f"“{unread.label}”的值不能读取，不能上传；请更正"
+    if defect := next((defect for defect in received.defects if defect.lost), None):
+        what = defect.reason if defect.left_out else "的值不能读取，请更正"
+        return f"“{defect.label}”{what}；不能上传"
     return _encode({"infno": interface, "input": encode(received, interface)})

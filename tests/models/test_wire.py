@@ -248,6 +248,8 @@ def test_rows_beyond_the_limit_are_reported() -> None:
     received = read(CLEAN | {"icuinfo": [{"foo": 1}] + [{}] * MAX_ROWS})
     assert len(received.list.intensive_care) == MAX_ROWS
     assert str(MAX_ROWS + 1) in received.defects[0].reason
+    assert received.defects[0].left_out == 1
+    assert received.unread_values == 1
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from api.store.database import StoreError
 from api.store.tables import ListVersion
 from models.pack import PROJECT_ROOT
 from models.settlement_list import Interface
-from models.wire import DecodeError, decode
+from models.wire import MAX_ROWS, DecodeError, decode
 from qc_rules.acceptance import Acceptance
 from tests.api.batch.conftest import Body, Command, Site, bodies
 from tests.hospital_pack import write_rules
@@ -378,3 +378,12 @@ def test_a_list_that_cannot_be_read_is_not_counted_though_its_rules_are_off(
     uncounted = {(row.list_key, row.version): (row.interface, None) for row in stored}
     monkeypatch.setattr("api.batch.payloads.forms", lambda *_: uncounted)
     assert judged() == first
+
+
+def test_a_list_with_more_rows_than_are_read_is_not_uploaded_without_the_rest() -> None:
+    one: Any = bodies(1)[0]
+    one["icuinfo"] = [{"foo": 1}] + [{}] * (MAX_ROWS + 1)  # read field by field because of the unknown one
+    refusal = payload_of(msgspec.json.encode(one), "4101")
+    assert isinstance(refusal, str)
+    assert f"共 {MAX_ROWS + 2} 行" in refusal
+    assert "不能上传" in refusal
