@@ -15,7 +15,7 @@ from scipy import sparse
 
 from coding.names import EDITION_BITS, EVERY_EDITION, NameTable
 from coding.normalize import Replacer, compact
-from coding.suggestion.concepts import NamedConcepts
+from coding.suggestion.agreement import NamedConcepts
 from coding.suggestion.grams import Float, Grams, Words
 from coding.suggestion.split import Splitter
 from coding.suggestion.terms import Terms

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coding.suggestion.concepts import Concepts, NamedConcepts
+from coding.suggestion.agreement import NamedConcepts
+from coding.suggestion.concepts import Concepts
 from coding.suggestion.match import FORMS
 from coding.suggestion.terms import Terms
 from models.pack import Pack, PackError, PackStore, write_pack
@@ -28,30 +29,30 @@ PAIRS = [
 def held(kind: str, text: str) -> set[str]:
     """Everything that ``text`` speaks of by the shipped table, what is broader included."""
     concepts = shipped("icd10").index.concepts[kind].concepts
-    reached = concepts.said([text]) @ concepts.above
-    return {concepts.words[word] for word in reached.indices}
+    return reached(concepts, text)
+
+
+def reached(concepts: Concepts, text: str) -> set[str]:
+    return {concepts.words[broader] for word in concepts.words_in([text]) for broader in concepts.above[word]}
 
 
 def test_a_word_stands_for_itself_and_everything_broader() -> None:
     concepts = Concepts.build(PAIRS)
-    reached = concepts.said(["左髌骨骨折"]) @ concepts.above
-    assert {concepts.words[word] for word in reached.indices} == {"髌骨", "膝", "下肢"}
-    both = concepts.said(["膝下动脉栓塞"]) @ concepts.above
-    assert {concepts.words[word] for word in both.indices} == {"膝下动脉", "小腿", "下肢", "动脉"}
+    assert reached(concepts, "左髌骨骨折") == {"髌骨", "膝", "下肢"}
+    assert reached(concepts, "膝下动脉栓塞") == {"膝下动脉", "小腿", "下肢", "动脉"}
 
 
 def test_a_longer_word_keeps_the_shorter_ones_within_it_from_being_found() -> None:
     concepts = Concepts.build(PAIRS)
     assert concepts.spans("手术后左手肿") == [(4, 5, "手")]
-    assert concepts.said(["手术", "手"]).sum(axis=1).ravel().tolist() == [[0, 1]]
+    assert concepts.words_in(["手术"]) == []
 
 
-def test_each_text_has_its_own_words_however_many_come_at_once() -> None:
+def test_each_name_has_its_own_words_however_many_come_at_once() -> None:
     concepts = Concepts.build(PAIRS)
-    texts = ["手", "", "膝髌骨", "无", "小腿手"]
-    together = concepts.said(texts).toarray()
-    alone = np.vstack([concepts.said([text]).toarray() for text in texts])
-    assert (together == alone).all()
+    names = ["手", "", "膝髌骨", "无", "小腿手"]
+    together = NamedConcepts.build(concepts, names).said.toarray()
+    assert [np.flatnonzero(row).tolist() for row in together] == [concepts.words_in([name]) for name in names]
     assert together.sum() == 5
 
 
