@@ -28,7 +28,8 @@ def normalize_code(text: str) -> str:
 
     The x of an extension or a filler (``I10.X05``) is small, the chapter X (``X59.900``) is a capital.
     """
-    plain = _BLANKS.sub("", text[:MAX_CODE_LENGTH].translate(_VARIANTS)).upper()
+    # A capital may be longer than its letter: ß is SS.
+    plain = _BLANKS.sub("", text[:MAX_CODE_LENGTH].translate(_VARIANTS)).upper()[:MAX_CODE_LENGTH]
     return "+".join(half[:1] + half[1:].replace("X", "x") for half in plain.split("+"))
 
 

@@ -6,7 +6,7 @@ import csv
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coding.library import (
@@ -153,6 +153,7 @@ def test_typed_codes_are_cleaned(typed: str, clean: str) -> None:
     assert normalize_code(typed) == clean
 
 
+@example("0" * 63 + "ß")
 @given(st.text(max_size=200))
 def test_cleaning_twice_is_cleaning_once(text: str) -> None:
     once = normalize_code(text)
