@@ -14,11 +14,11 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from api.repeats import refuse_repeats
+from api.repeats import decode_unrepeated
 from api.settings import Settings
 from api.spreadsheet import read_workbook, workbook_payloads
 from models.system_errors import reason_of
-from models.wire import DecodeError, Received, decode, json_fault
+from models.wire import DecodeError, Received, json_fault
 
 CHUNK = 1024 * 1024
 SCANNED = 32 * 1024
@@ -281,11 +281,9 @@ def _item(raw: Raw) -> Item:
     if raw.content is None:
         return Item(raw.line, None, raw.error)
     try:
-        received = decode(raw.content)
-        refuse_repeats(raw.content)
+        return Item(raw.line, decode_unrepeated(raw.content))
     except DecodeError as error:
         return Item(raw.line, None, str(error))
-    return Item(raw.line, received)
 
 
 def skip_line(stream: BinaryIO) -> int:

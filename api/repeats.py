@@ -10,13 +10,20 @@ from typing import Any
 import msgspec
 
 from models.settlement_list import FIELDS, NODE_LABELS
-from models.wire import DecodeError
+from models.wire import DecodeError, Received, decode
 
 MOST_SHOWN = 3
 """Repeated fields that the message names."""
 LONGEST_PLACE = 60
 _BLANKS = b" \t\r\n"
 _parse = msgspec.json.Decoder().decode
+
+
+def decode_unrepeated(content: bytes) -> Received:
+    """A list whose fields stand once each. Raises DecodeError, as ``decode`` and ``refuse_repeats`` do."""
+    received = decode(content)
+    refuse_repeats(content)
+    return received
 
 
 def refuse_repeats(content: bytes) -> None:

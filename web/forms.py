@@ -11,11 +11,11 @@ from functools import cached_property
 from typing import Any, Literal, cast
 from urllib.parse import parse_qsl
 
-from api.repeats import refuse_repeats
+from api.repeats import decode_unrepeated
 from api.spreadsheet import read_workbook
 from models.report import SEVERITY_LABELS, Finding, Report, Severity
 from models.settlement_list import BACKING_NODES, FIELDS, NODE_LABELS, Info, Interface
-from models.wire import DecodeError, Received, decode, decode_payload, encode
+from models.wire import DecodeError, Received, decode_payload, encode
 from web.domains import Domain, Domains
 from web.layout import DOMAIN_OF, LOOKUPS, SECOND_LINE, SECTIONS, WIDE, Section
 
@@ -81,9 +81,7 @@ def open_list(content: bytes) -> Form:
     if not text.strip():
         raise FormError("内容为空：请粘贴或选择一份结算清单的 JSON")
     try:
-        whole = text.encode("utf-8", "surrogatepass")
-        received = decode(whole)
-        refuse_repeats(whole)
+        received = decode_unrepeated(text.encode("utf-8", "surrogatepass"))
         return _form(received, _envelope(text) if received.prefix else None)
     except (DecodeError, UnicodeError) as error:
         if _is_many(text):

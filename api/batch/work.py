@@ -16,7 +16,7 @@ import msgspec
 
 from api.intake.mapping import ColumnMapping
 from api.intake.source import Incoming
-from api.repeats import refuse_repeats
+from api.repeats import decode_unrepeated
 from api.services.changes import content_digest, program_ref
 from api.services.check import MAX_REMEMBERED, Checker, Examined
 from api.services.dip import DipDesk, list_cost
@@ -41,7 +41,7 @@ from models.grouping import Case, GroupResult
 from models.pack import Pack, PackError, PackRef, PackStore
 from models.report import Finding
 from models.settlement_list import FIELDS
-from models.wire import DecodeError, Received, decode
+from models.wire import DecodeError, Received
 from qc_rules.acceptance import Acceptance, Acceptances
 from qc_rules.lint import open_pack
 from qc_rules.schema import Rule
@@ -248,8 +248,7 @@ class Desk:
         return tuple(sorted({*self._packs, *reading.packs}, key=lambda one: (one.id, one.version)))
 
     def _checked(self, item: Incoming, content: bytes, number: int, reading: Reading) -> CheckedList:
-        received = decode(content)
-        refuse_repeats(content)
+        received = decode_unrepeated(content)
         examined = self.checker.examine(received, accepted=self.accepted)
         return self.summed(
             received, content, examined, reading, number=number, place=(item.source, item.line)

@@ -19,9 +19,9 @@ from api.intake.propose import propose
 from api.intake.rejects import Reject, RejectWriter, rejected_text
 from api.intake.source import WHOLE_FILE, FileRefusedError, Source, open_source, open_table
 from api.reading import shown_name
-from api.repeats import refuse_repeats
+from api.repeats import decode_unrepeated
 from api.settings import MIB, Settings, load_settings
-from models.wire import DecodeError, decode
+from models.wire import DecodeError
 
 SHOWN_REJECTS = 10
 SHOWN_COLUMNS = 30
@@ -173,8 +173,7 @@ def _take(path: Path, source: Source, out: Path | None, rejects: Path | None) ->
                 error = item.error
                 if item.content is not None:
                     try:
-                        decode(item.content)
-                        refuse_repeats(item.content)
+                        decode_unrepeated(item.content)
                     except DecodeError as fault:
                         error = str(fault)
                     else:
