@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from api.services.codes import Kind
 from api.state import Service
-from coding.suggestion.context import Context
+from coding.suggestion.context import CONFIDENT, Context
 from coding.suggestion.split import MAXIMUM_TEXT
 from models.pack import PackError
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 SURE = 0.6
 """From this probability the first candidate is right more often than not: 把握较大."""
-FAIR = 0.35
-"""From here 一般: ``coding.suggestion.suggest.CONFIDENT``, repeated because a page needs no SciPy to be shown."""
 SHOWN = 5
 MAXIMUM_FIELDS = 60_000
 MEMORY = "记下所选的文字、编码、科室和时间，供下次推荐和训练；不含患者身份，存在本院服务器"
@@ -62,7 +60,7 @@ class TextBox:
     mentions: tuple[Item, ...] = ()
     told: str = ""
     sure: float = SURE
-    fair: float = FAIR
+    fair: float = CONFIDENT
     longest: int = MAXIMUM_TEXT
 
     @property
@@ -120,7 +118,7 @@ def trust(probability: float) -> tuple[str, str]:
     """A probability in words: a key for the style and its Chinese."""
     if probability >= SURE:
         return "high", "把握较大"
-    return ("fair", "一般") if probability >= FAIR else ("low", "不确定")
+    return ("fair", "一般") if probability >= CONFIDENT else ("low", "不确定")
 
 
 def context_of(payload: Mapping[str, Any]) -> Context:

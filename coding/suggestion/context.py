@@ -10,6 +10,8 @@ from models.pack import Pack
 
 CONFLICT_WEIGHT = 0.2
 """A candidate against the context stays on the list, well below those that fit."""
+CONFIDENT = 0.35
+"""Below this probability the first candidate is wrong more often than a coder should be shown as an answer."""
 _NEWBORN_AGE = 1
 _FERTILE = range(10, 61)
 _SEX = {"1": "男", "2": "女"}

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from coding.names import System
 from coding.normalize import Normalized, compact
-from coding.suggestion.context import CONFLICT_WEIGHT, Context, SexLimits, conflicts, usage_flags
+from coding.suggestion.context import (
+    CONFIDENT,
+    CONFLICT_WEIGHT,
+    Context,
+    SexLimits,
+    conflicts,
+    usage_flags,
+)
 from coding.suggestion.history import PastCodings
 from coding.suggestion.index import LOCAL, MORPHOLOGY, NameIndex
 from coding.suggestion.match import COLUMN, Comparison, Matcher
@@ -26,8 +33,6 @@ STATUSES: dict[Status, str] = {
     "unsure": "没有把握，请人工核对",
     "excluded": "已除外，不编码",
 }
-CONFIDENT = 0.35
-"""Below this probability the first candidate is wrong more often than a coder should be shown as an answer."""
 OFFERED = 0.02
 LEAST_SAID = 0.5
 """Share of the text's characters (by idf) without which no candidate is called sure."""

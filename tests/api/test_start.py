@@ -17,9 +17,9 @@ import api.services.suggestion
 from api.cli import COMMANDS, application
 from api.settings import Settings
 from api.state import Service
-from coding.suggestion.suggest import CONFIDENT
+from coding.suggestion.context import CONFIDENT
 from models.pack import PROJECT_ROOT
-from web.suggestion import FAIR
+from web.suggestion import BOXES, trust
 
 STARTED = """
 import gc, json, sys
@@ -110,7 +110,8 @@ def test_many_first_suggestions_open_one_suggestion_service(
 
 
 def test_the_page_calls_doubtful_what_the_suggester_does() -> None:
-    assert FAIR == CONFIDENT
+    assert [box.fair for box in BOXES] == [CONFIDENT] * len(BOXES)
+    assert [trust(probability)[0] for probability in (CONFIDENT, CONFIDENT - 0.01)] == ["fair", "low"]
 
 
 def test_each_command_is_found_by_its_name_alone() -> None:
