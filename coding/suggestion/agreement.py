@@ -19,8 +19,7 @@ class NamedConcepts:
     """What each of many names speaks of, ready to be compared with a text.
 
     ``above[a, b]``: word b is a itself or broader than it. ``said`` and ``held`` (with all that is
-    broader): shape (names, words). ``weight``: a word that few
-    names hold tells more.
+    broader): shape (names, words). ``weight``: a word that few names hold tells more.
     """
 
     concepts: Concepts

@@ -59,7 +59,7 @@ class Terms:
                 for system, phrases in collected.items()
             },
             {normalize(row["text"]): normalize(row["broader"]) for row in pack.rows("sites")},
-            {kind: _concepts(pack, kind, normalize) for kind in CONCEPTS},
+            _concepts(pack, normalize),
             {
                 system: {
                     normalize(row["name"]): 1 if row.get("grade") == "1" else 2
@@ -73,13 +73,13 @@ class Terms:
         )
 
 
-def _concepts(pack: Pack, kind: str, normalize: Normalizer) -> Concepts:
+def _concepts(pack: Pack, normalize: Normalizer) -> dict[str, Concepts]:
+    pairs: dict[str, list[tuple[str, str]]] = {kind: [] for kind in CONCEPTS}
+    for kind, text, broader in pack.records("concepts", "kind", "text", "broader"):
+        if kind in pairs:
+            pairs[kind].append((compact(normalize(text)), compact(normalize(broader))))
     try:
-        return Concepts.build(
-            (compact(normalize(row["text"])), compact(normalize(row["broader"])))
-            for row in pack.rows("concepts")
-            if row["kind"] == kind
-        )
+        return {kind: Concepts.build(found) for kind, found in pairs.items()}
     except ValueError as error:
         raise PackError(
             f"{pack.folder.name} 的 concepts 表：“{error}”的上位词绕回了它自己，请改正 broader 一列"

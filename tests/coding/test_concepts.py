@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,10 @@ import pytest
 
 from coding.suggestion.agreement import NamedConcepts
 from coding.suggestion.concepts import Concepts
-from coding.suggestion.match import FORMS
 from coding.suggestion.terms import Terms
-from models.pack import Pack, PackError, PackStore, write_pack
+from models.pack import Pack, PackError, PackStore
 from tests.coding.suggestion_fixtures import shipped
+from tests.hospital_pack import write_edited
 
 PAIRS = [
     ("髌骨", "膝"),
@@ -85,34 +84,9 @@ def test_a_table_whose_words_go_round_in_a_circle_is_refused() -> None:
 
 def test_a_pack_with_such_a_circle_is_refused_with_the_word(tmp_path: Path) -> None:
     given = PackStore().pack_for("coding-terms")
-    rows = [tuple(row.values()) for row in given.rows("concepts")]
-    other = write_pack(
-        tmp_path / "terms",
-        {
-            "format": 1,
-            "id": "x",
-            "kind": "coding-terms",
-            "name": "x",
-            "publisher": "x",
-            "document": "x",
-            "version": "1",
-        },
-        {
-            "concepts": (
-                ("kind", "text", "broader"),
-                ("kind", "text", "broader"),
-                [*rows, ("site", "下肢", "膝")],
-            )
-        },
-    )
-    manifest = (given.folder / "pack.toml").read_text(encoding="utf-8").split("[tables.concepts]")[0]
-    own = (other.folder / "pack.toml").read_text(encoding="utf-8").split("[tables.concepts]")[1]
-    mixed = tmp_path / "mixed"
-    shutil.copytree(given.folder, mixed)
-    shutil.copy(other.folder / "concepts.csv", mixed)
-    (mixed / "pack.toml").write_text(f"{manifest}[tables.concepts]{own}", encoding="utf-8")
+    write_edited(tmp_path, given, "concepts", lambda rows: [*rows, ["site", "下肢", "膝"]])
     with pytest.raises(PackError, match=r"concepts 表.*绕回了它自己"):
-        Terms.load(Pack.load(mixed))
+        Terms.load(Pack.load(tmp_path / given.id / "9999"))
 
 
 def test_the_shipped_tables_know_bones_organs_and_injuries() -> None:
@@ -131,5 +105,5 @@ def test_a_name_that_says_the_same_more_broadly_is_offered_though_it_shares_no_l
     [statement] = index.splitter.statements(index.terms.normalize.aligned("前臂划伤"))
     comparison = suggester.matcher.compare(statement)
     assert wanted in comparison.names
-    words = index.concepts["site"].alike(suggester.matcher.forms("前臂划伤")[: FORMS // 2])
+    words = index.concepts["site"].alike(suggester.matcher.forms("前臂划伤")[:2])
     assert words[wanted] > words[index.exact["下肢开放性损伤"]]
